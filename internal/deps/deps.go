@@ -40,5 +40,7 @@ import (
 	_ "k8s.io/api/networking/v1"
 	_ "k8s.io/api/policy/v1"
 	_ "k8s.io/apimachinery/pkg/apis/meta/v1"
+	_ "sigs.k8s.io/kustomize/api/krusty"
+	_ "sigs.k8s.io/kustomize/kyaml/filesys"
 	_ "sigs.k8s.io/yaml"
 )
