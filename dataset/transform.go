@@ -1,0 +1,165 @@
+package dataset
+
+import (
+	"fmt"
+	"image"
+	"math"
+
+	"golang.org/x/image/draw"
+
+	random "github.com/metrixml/metrix/internal/draw"
+)
+
+// Transform turns a decoded image into the network's input: 3 x Size x Size float32, channel by
+// channel (R, G, B), row by row, each (v/255 - Mean) / Std. It is read only while in use and safe
+// for concurrent use.
+//
+// Sizes, crops and fall-backs follow torchvision's RandomResizedCrop, Resize and CenterCrop, with
+// the antialiased bilinear (tent) filter of Pillow, so that published recipes mean the same here.
+type Transform struct {
+	Size   int        // side of the result, pixels
+	Resize int        // Eval: the shorter side is brought to this before the centre crop; 0 means Size
+	Scale  [2]float64 // Train: range of the crop's share of the area, in (0, 1]
+	Ratio  [2]float64 // Train: range of the crop's width/height, drawn uniformly in its logarithm
+	Flip   float64    // Train: probability of a horizontal flip
+	Color  float64    // Train: brightness, contrast and saturation each scaled by [1-Color, 1+Color]
+	Mean   [3]float32 // of R, G, B in 0..1
+	Std    [3]float32 // of R, G, B in 0..1
+}
+
+// DefaultTransform returns the published setting of the field: 224-pixel crops of 256-pixel images,
+// no change of colour, mean and deviation of ImageNet.
+func DefaultTransform() Transform {
+	return Transform{
+		Size: 224, Resize: 256,
+		Scale: [2]float64{0.08, 1}, Ratio: [2]float64{3.0 / 4, 4.0 / 3}, Flip: 0.5,
+		Mean: [3]float32{0.485, 0.456, 0.406}, Std: [3]float32{0.229, 0.224, 0.225},
+	}
+}
+
+// Validate says what is impossible about t.
+func (t *Transform) Validate() error {
+	ordered := func(r [2]float64) bool { return r[0] > 0 && r[0] <= r[1] && !math.IsInf(r[1], 1) }
+	switch {
+	case t.Size < 1 || t.Size > 4096:
+		return fmt.Errorf("transform: size is %d; it must be 1 to 4096 pixels", t.Size)
+	case t.Resize != 0 && (t.Resize < t.Size || t.Resize > 4*4096):
+		return fmt.Errorf("transform: resize is %d; it must be at least the size %d, since the crop is "+
+			"cut from it", t.Resize, t.Size)
+	case !ordered(t.Scale) || t.Scale[1] > 1:
+		return fmt.Errorf("transform: scale is %v; it must be [low, high] with 0 < low <= high <= 1", t.Scale)
+	case !ordered(t.Ratio):
+		return fmt.Errorf("transform: ratio is %v; it must be [low, high] with 0 < low <= high", t.Ratio)
+	case !(t.Flip >= 0 && t.Flip <= 1):
+		return fmt.Errorf("transform: flip is %v; it is a probability, 0 to 1", t.Flip)
+	case !(t.Color >= 0 && t.Color <= 1):
+		return fmt.Errorf("transform: color is %v; it must be 0 to 1", t.Color)
+	}
+	for c := range t.Std {
+		if !(t.Std[c] > 0) || t.Mean[c] != t.Mean[c] {
+			return fmt.Errorf("transform: mean %v and std %v must be numbers, std above 0", t.Mean, t.Std)
+		}
+	}
+	return nil
+}
+
+// Train writes a randomly cropped, flipped and coloured version of img to dst, which has
+// 3*Size*Size floats. All chance comes from r.
+func (t *Transform) Train(dst []float32, img *image.RGBA, r *random.Rand) {
+	crop := t.crop(img.Rect.Dx(), img.Rect.Dy(), r)
+	flip := r.Float64() < t.Flip
+	out := t.scratch()
+	draw.BiLinear.Scale(out, out.Rect, img, crop.Add(img.Rect.Min), draw.Src, nil)
+	t.unpack(dst, out, flip)
+	if t.Color > 0 {
+		t.jitter(dst, r)
+	}
+	t.normalize(dst)
+}
+
+// Eval writes the centre crop of img to dst, which has 3*Size*Size floats.
+func (t *Transform) Eval(dst []float32, img *image.RGBA) {
+	out := t.scratch()
+	draw.BiLinear.Scale(out, t.centre(img.Rect.Dx(), img.Rect.Dy()), img, img.Rect, draw.Src, nil)
+	t.unpack(dst, out, false)
+	t.normalize(dst)
+}
+
+func (t *Transform) scratch() *image.RGBA { return image.NewRGBA(image.Rect(0, 0, t.Size, t.Size)) }
+
+// crop draws the part of a w x h image to keep: an area share and a shape, tried ten times, then the
+// largest centred crop of an allowed shape.
+func (t *Transform) crop(w, h int, r *random.Rand) image.Rectangle {
+	area := float64(w) * float64(h)
+	lo, hi := math.Log(t.Ratio[0]), math.Log(t.Ratio[1])
+	for range 10 {
+		target := area * r.Range(t.Scale[0], t.Scale[1])
+		ratio := math.Exp(r.Range(lo, hi))
+		cw := int(math.RoundToEven(math.Sqrt(target * ratio)))
+		ch := int(math.RoundToEven(math.Sqrt(target / ratio)))
+		if cw > 0 && ch > 0 && cw <= w && ch <= h {
+			y := r.IntN(h - ch + 1)
+			x := r.IntN(w - cw + 1)
+			return image.Rect(x, y, x+cw, y+ch)
+		}
+	}
+	cw, ch := w, h
+	switch ratio := float64(w) / float64(h); {
+	case ratio < t.Ratio[0]:
+		ch = max(1, int(math.RoundToEven(float64(w)/t.Ratio[0])))
+	case ratio > t.Ratio[1]:
+		cw = max(1, int(math.RoundToEven(float64(h)*t.Ratio[1])))
+	}
+	x, y := (w-cw)/2, (h-ch)/2
+	return image.Rect(x, y, x+cw, y+ch)
+}
+
+// centre returns where the whole w x h image lies, resized, around a Size x Size window at (0, 0).
+func (t *Transform) centre(w, h int) image.Rectangle {
+	side := t.Resize
+	if side == 0 {
+		side = t.Size
+	}
+	rw, rh := side, side
+	if w < h {
+		rh = int(float64(side) * float64(h) / float64(w))
+	} else {
+		rw = int(float64(side) * float64(w) / float64(h))
+	}
+	x := int(math.RoundToEven(float64(rw-t.Size) / 2))
+	y := int(math.RoundToEven(float64(rh-t.Size) / 2))
+	return image.Rect(-x, -y, rw-x, rh-y)
+}
+
+// unpack spreads 8-bit pixels to planes of 0..1, mirrored if flip.
+func (t *Transform) unpack(dst []float32, src *image.RGBA, flip bool) {
+	n := t.Size
+	plane := n * n
+	first, step := 0, 1
+	if flip {
+		first, step = n-1, -1
+	}
+	r, g, b := dst[:plane], dst[plane:2*plane], dst[2*plane:3*plane]
+	for y := range n {
+		row := src.Pix[y*src.Stride : y*src.Stride+4*n]
+		at := y*n + first
+		for x := 0; x < 4*n; x += 4 {
+			r[at] = float32(row[x]) * (1.0 / 255)
+			g[at] = float32(row[x+1]) * (1.0 / 255)
+			b[at] = float32(row[x+2]) * (1.0 / 255)
+			at += step
+		}
+	}
+}
+
+// normalize maps planes of 0..1 to (v - Mean) / Std.
+func (t *Transform) normalize(dst []float32) {
+	plane := t.Size * t.Size
+	for c := range 3 {
+		mean, scale := t.Mean[c], 1/t.Std[c]
+		p := dst[c*plane : (c+1)*plane]
+		for i, v := range p {
+			p[i] = (v - mean) * scale
+		}
+	}
+}
