@@ -1,0 +1,41 @@
+package recipe
+
+// Model names the network.
+type Model struct {
+	Arch       string // "conv4", "resnet18" or "resnet50"
+	Dim        int    // width of the embedding
+	Norm       string // "group" (independent of the batch) or "batch"
+	Width      int    // channels of the first block
+	BatchNorm  string // "live" or "frozen"; without meaning for group norm
+	Pretrained string // safetensors file with torchvision's parameter names; empty for a random start
+}
+
+// Engine names what computes the network.
+type Engine struct {
+	Name    string // "auto", "gorgonia", "onednn" or "cuda"
+	Threads int    // cores of one worker; 0 shares the machine's cores among its workers
+}
+
+func defaultModel() Model {
+	return Model{Arch: "conv4", Dim: 128, Norm: "group", BatchNorm: "live"}
+}
+
+func defaultEngine() Engine { return Engine{Name: "auto"} }
+
+func (m *Model) fields() []field {
+	return []field{
+		choice("arch", &m.Arch, "conv4", "resnet18", "resnet50"),
+		intField("dim", &m.Dim, 2, 8192),
+		choice("norm", &m.Norm, "group", "batch"),
+		intField("width", &m.Width, 4, 1024),
+		choice("batchnorm", &m.BatchNorm, "live", "frozen"),
+		textField("pretrained", &m.Pretrained),
+	}
+}
+
+func (e *Engine) fields() []field {
+	return []field{
+		choice("name", &e.Name, "auto", "gorgonia", "onednn", "cuda"),
+		intField("threads", &e.Threads, 0, 1024).outsideRun(),
+	}
+}

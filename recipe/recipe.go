@@ -1,0 +1,74 @@
+package recipe
+
+// Recipe is one training run. Make one with Parse, Load or Default; check a changed one with
+// Validate.
+type Recipe struct {
+	Name      string // letters, digits, '-' and '_'; names the run and its folder
+	Seed      uint64 // decides, together with the recipe, every random draw of the run
+	Data      Data
+	Model     Model
+	Loss      Loss
+	Mix       Mix
+	Batch     Batch
+	Optimizer Optimizer
+	Schedule  Schedule
+	Train     Train
+	Eval      Eval
+	Workers   int // worker processes of `metrix train`; 1 <= Workers <= Batch.Shards
+	Engine    Engine
+}
+
+// Default returns the recipe that an empty file stands for.
+func Default() *Recipe {
+	r := &Recipe{
+		Name: "run", Seed: 1, Data: defaultData(), Model: defaultModel(), Loss: defaultLoss(),
+		Mix: defaultMix(), Batch: defaultBatch(), Optimizer: defaultOptimizer(),
+		Schedule: defaultSchedule(), Train: defaultTrain(), Eval: defaultEval(),
+		Workers: 1, Engine: defaultEngine(),
+	}
+	r.fillDependent(func(string) bool { return false })
+	return r
+}
+
+func (r *Recipe) fields() []field {
+	return []field{
+		{key: "name", value: &r.Name, valid: "1 to 64 letters, digits, '-' or '_'", ok: validName(&r.Name)},
+		{key: "seed", value: &r.Seed, valid: "a whole number from 0 to 18446744073709551615"},
+		{key: "data", value: &r.Data},
+		{key: "model", value: &r.Model},
+		{key: "loss", value: &r.Loss},
+		{key: "mix", value: &r.Mix},
+		{key: "batch", value: &r.Batch},
+		{key: "optimizer", value: &r.Optimizer},
+		{key: "schedule", value: &r.Schedule},
+		{key: "train", value: &r.Train},
+		{key: "eval", value: &r.Eval},
+		intField("workers", &r.Workers, 1, maxShards).outsideRun(),
+		{key: "engine", value: &r.Engine},
+	}
+}
+
+// fillDependent sets the fields whose default depends on other fields, unless given says that the
+// recipe sets them: data.resize is 8/7 of data.size (256 for 224), model.width is 32 for conv4 and
+// 64 for the residual networks, batch.shards is batch.classes, and mix.pairs is what the loss
+// allows.
+func (r *Recipe) fillDependent(given func(path string) bool) {
+	if !given("data.resize") {
+		r.Data.Resize = min((r.Data.Size*8+3)/7, maxSide)
+	}
+	if !given("model.width") {
+		r.Model.Width = 64
+		if r.Model.Arch == "conv4" {
+			r.Model.Width = 32
+		}
+	}
+	if !given("batch.shards") {
+		r.Batch.Shards = r.Batch.Classes
+	}
+	if !given("mix.pairs") {
+		r.Mix.Pairs = "both"
+		if r.Loss.Form == proxyAnchor {
+			r.Mix.Pairs = "positive_negative"
+		}
+	}
+}

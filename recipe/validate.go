@@ -1,0 +1,131 @@
+package recipe
+
+import (
+	"errors"
+	"fmt"
+)
+
+// problem is what is wrong with a recipe.
+type problem struct {
+	keys []string // paths of the keys involved, the likeliest culprit first
+	text string
+}
+
+// place says where the problem stands: at the first of its keys that was given.
+func (p *problem) place(file string, given map[string]string) string {
+	for _, k := range p.keys {
+		if where := given[k]; where != "" {
+			return where
+		}
+	}
+	return file
+}
+
+// Validate checks every field and the rules between fields. Its error is one sentence that names
+// the key, its value and what it may be.
+func (r *Recipe) Validate() error {
+	if p := r.problem(); p != nil {
+		return errors.New("recipe: " + p.text)
+	}
+	return nil
+}
+
+func (r *Recipe) problem() *problem {
+	if p := checkFields(r, ""); p != nil {
+		return p
+	}
+	for _, rule := range []func(*Recipe) *problem{
+		batchFitsShards, workersFitShards, batchFitsMemory, batchHasPairs, resizeCoversSize,
+		lossExists, mixIsPossible, networkExists, minimumBelowPeak,
+	} {
+		if p := rule(r); p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// checkFields checks each field of a section by itself.
+func checkFields(s section, path string) *problem {
+	for _, f := range s.fields() {
+		key := join(path, f.key)
+		if sub, ok := f.value.(section); ok {
+			if p := checkFields(sub, key); p != nil {
+				return p
+			}
+		} else if f.ok != nil && !f.ok() {
+			return &problem{[]string{key}, fmt.Sprintf("%s is %s; it must be %s", key, clip(encodeValue(f.value)), f.valid)}
+		}
+	}
+	return nil
+}
+
+func batchFitsShards(r *Recipe) *problem {
+	if b := r.Batch; b.Classes%b.Shards != 0 {
+		return &problem{[]string{"batch.shards", "batch.classes"}, fmt.Sprintf(
+			"batch.shards is %d; it must divide batch.classes, which is %d", b.Shards, b.Classes)}
+	}
+	return nil
+}
+
+func workersFitShards(r *Recipe) *problem {
+	if r.Workers > r.Batch.Shards {
+		return &problem{[]string{"workers", "batch.shards", "batch.classes"}, fmt.Sprintf(
+			"workers is %d; it must be at most batch.shards, which is %d, since each worker owns a shard", r.Workers, r.Batch.Shards)}
+	}
+	return nil
+}
+
+func batchFitsMemory(r *Recipe) *problem {
+	if rows := r.Batch.Classes * r.Batch.Images; rows > maxShards {
+		return &problem{[]string{"batch.images", "batch.classes"}, fmt.Sprintf(
+			"batch.classes x batch.images is %d rows; it must be at most %d, since the loss compares all pairs of them", rows, maxShards)}
+	}
+	return nil
+}
+
+func batchHasPairs(r *Recipe) *problem {
+	if r.Batch.Images < 2 && !r.usesProxies() {
+		return &problem{[]string{"batch.images", "loss.form"}, fmt.Sprintf(
+			"batch.images is %d; it must be at least 2 for loss.form %s, whose positives are other images of the batch", r.Batch.Images, r.Loss.Form)}
+	}
+	return nil
+}
+
+func resizeCoversSize(r *Recipe) *problem {
+	if r.Data.Resize < r.Data.Size {
+		return &problem{[]string{"data.resize", "data.size"}, fmt.Sprintf(
+			"data.resize is %d; it must be at least data.size, which is %d, since the crop is taken from it", r.Data.Resize, r.Data.Size)}
+	}
+	return nil
+}
+
+func mixIsPossible(r *Recipe) *problem {
+	if r.Mix.Level != "none" && r.Loss.Form == proxyAnchor && r.Mix.Pairs != "positive_negative" {
+		return &problem{[]string{"mix.pairs", "loss.form"}, fmt.Sprintf(
+			"mix.pairs is %s; it must be positive_negative for loss.form proxy_anchor, whose anchors are proxies and not examples", r.Mix.Pairs)}
+	}
+	return nil
+}
+
+func networkExists(r *Recipe) *problem {
+	m := r.Model
+	if m.Arch != "conv4" && m.Width != 64 {
+		return &problem{[]string{"model.width", "model.arch"}, fmt.Sprintf(
+			"model.width is %d; it must be 64 for model.arch %s", m.Width, m.Arch)}
+	}
+	if m.Pretrained != "" && (m.Arch == "conv4" || m.Norm != "batch") {
+		return &problem{[]string{"model.pretrained", "model.norm", "model.arch"}, fmt.Sprintf(
+			"model.pretrained is %s; it needs model.arch resnet18 or resnet50 with model.norm batch, not %s with %s",
+			quote(m.Pretrained), m.Arch, m.Norm)}
+	}
+	return nil
+}
+
+func minimumBelowPeak(r *Recipe) *problem {
+	if r.Schedule.MinLR > r.Optimizer.LR {
+		return &problem{[]string{"schedule.min_lr", "optimizer.lr"}, fmt.Sprintf(
+			"schedule.min_lr is %s; it must be at most optimizer.lr, which is %s", number(r.Schedule.MinLR), number(r.Optimizer.LR))}
+	}
+	return nil
+}
