@@ -1,0 +1,41 @@
+# Every command a contributor or a machine needs. `make` alone explains them.
+
+GO       ?= go
+FUZZTIME ?= 10s
+BENCH    ?= .
+PKG      ?= ./...
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check fuzz bench clean
+
+help: ## explain the targets
+	@echo "metrix: train embedding networks with Metrix mixup on many workers"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "  PKG=./metrix/ limits test, fuzz and bench to one package; FUZZTIME=1m, BENCH=Loss1024."
+
+setup: ## install what is missing (C compiler for -race, BLAS), as root or through sudo
+	@scripts/setup.sh
+
+build: ## build bin/metrix, bin/coordinator and bin/worker
+	@mkdir -p bin
+	$(GO) build -trimpath -o bin/ ./cmd/metrix ./cmd/coordinator ./cmd/worker
+
+demo: setup build ## train on images made here: Recall@K before, without and with mixing
+	@bin/metrix train recipes/demo.yaml
+
+test: setup check ## formatting, vet, staticcheck, then every test under the race detector
+	@$(GO) run ./scripts/gotest $$(command -v gcc >/dev/null && echo -race) -timeout 10m $(PKG)
+
+check: ## formatting, vet and staticcheck alone
+	@scripts/check.sh
+
+fuzz: ## fuzz every parser of outside input for FUZZTIME each (default 10s)
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh $(PKG)
+
+bench: ## run the benchmarks, with memory
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+clean: ## remove what was built
+	rm -rf bin bench/out
