@@ -56,7 +56,7 @@ func (t *Transform) Validate() error {
 		return fmt.Errorf("transform: color is %v; it must be 0 to 1", t.Color)
 	}
 	for c := range t.Std {
-		if !(t.Std[c] > 0) || t.Mean[c] != t.Mean[c] {
+		if !(t.Std[c] > 0) || math.IsNaN(float64(t.Mean[c])) {
 			return fmt.Errorf("transform: mean %v and std %v must be numbers, std above 0", t.Mean, t.Std)
 		}
 	}
@@ -80,7 +80,8 @@ func (t *Transform) Train(dst []float32, img *image.RGBA, r *random.Rand) {
 // Eval writes the centre crop of img to dst, which has 3*Size*Size floats.
 func (t *Transform) Eval(dst []float32, img *image.RGBA) {
 	out := t.scratch()
-	draw.BiLinear.Scale(out, t.centre(img.Rect.Dx(), img.Rect.Dy()), img, img.Rect, draw.Src, nil)
+	src := trimLongSide(img.Rect)
+	draw.BiLinear.Scale(out, t.centre(src.Dx(), src.Dy()), img, src, draw.Src, nil)
 	t.unpack(dst, out, false)
 	t.normalize(dst)
 }
@@ -112,6 +113,24 @@ func (t *Transform) crop(w, h int, r *random.Rand) image.Rectangle {
 	}
 	x, y := (w-cw)/2, (h-ch)/2
 	return image.Rect(x, y, x+cw, y+ch)
+}
+
+// maxAspect is how many times its short side the long side of an image may count in Eval.
+const maxAspect = 8
+
+// trimLongSide cuts the ends, which the centre crop never shows, off an extremely long image: a
+// 1 x 1000000 image resized by its short side would otherwise need gigabytes.
+func trimLongSide(r image.Rectangle) image.Rectangle {
+	w, h := r.Dx(), r.Dy()
+	if cut := w - maxAspect*h; cut > 0 {
+		r.Min.X += cut / 2
+		r.Max.X = r.Min.X + maxAspect*h
+	}
+	if cut := h - maxAspect*w; cut > 0 {
+		r.Min.Y += cut / 2
+		r.Max.Y = r.Min.Y + maxAspect*w
+	}
+	return r
 }
 
 // centre returns where the whole w x h image lies, resized, around a Size x Size window at (0, 0).
