@@ -50,11 +50,12 @@ func (s Schedule) Total(stepsPerEpoch int) int64 {
 // LR is the learning rate of the update that follows `step` updates. The first warm-up update has
 // 1/w of the rate, the w-th all of it.
 func (s Schedule) LR(step int64, stepsPerEpoch int) float64 {
+	stepsPerEpoch = max(1, stepsPerEpoch)
 	warmup := stepsOf(s.WarmupEpochs, stepsPerEpoch)
 	lr := s.Base
 	switch s.Name {
 	case "step":
-		lr *= math.Pow(s.Factor, float64(step/(int64(s.EveryEpochs)*int64(stepsPerEpoch))))
+		lr *= math.Pow(s.Factor, float64(step/(int64(max(1, s.EveryEpochs))*int64(stepsPerEpoch))))
 	case "cosine":
 		if span := s.Total(stepsPerEpoch) - warmup; span > 0 && step > warmup {
 			part := math.Min(1, float64(step-warmup)/float64(span))
