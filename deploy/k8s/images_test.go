@@ -1,0 +1,74 @@
+package k8s
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/yaml"
+)
+
+// dockerfiles of the images that the manifests name.
+var dockerfiles = map[string]string{
+	"metrix-coordinator": "../docker/coordinator.Dockerfile",
+	"metrix-worker":      "../docker/worker.Dockerfile",
+}
+
+func TestEveryImageHasADockerfile(t *testing.T) {
+	text, err := os.ReadFile("base/kustomization.yaml")
+	require.NoError(t, err)
+	var k types.Kustomization
+	require.NoError(t, yaml.UnmarshalStrict(text, &k))
+	for _, image := range k.Images {
+		if image.Name != "nats" {
+			assert.Contains(t, dockerfiles, image.Name)
+		}
+	}
+}
+
+func TestDockerfilesBuildWithTheModulesGo(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.GoVersion}}").Output()
+	require.NoError(t, err)
+	version := strings.Join(strings.Split(strings.TrimSpace(string(out)), ".")[:2], ".")
+	for image, file := range dockerfiles {
+		assert.Contains(t, read(t, file), "FROM golang:"+version+"-", image)
+	}
+}
+
+var (
+	entrypoint = regexp.MustCompile(`(?m)^ENTRYPOINT \["/usr/local/bin/([a-z]+)"\]$`)
+	user       = regexp.MustCompile(`(?m)^USER (\d+):(\d+)$`)
+	exposed    = regexp.MustCompile(`(?m)^EXPOSE (.+)$`)
+)
+
+// An image runs the binary of its name, as the user and on the ports of its pod.
+func TestDockerfilesAgreeWithThePods(t *testing.T) {
+	m := render(t, "base")
+	for image, file := range dockerfiles {
+		name := strings.TrimPrefix(image, "metrix-")
+		text, pod := read(t, file), m.find(t, name)
+		require.Regexp(t, entrypoint, text)
+		assert.Equal(t, name, entrypoint.FindStringSubmatch(text)[1], file)
+		assert.Contains(t, text, "./cmd/"+name, file)
+		assert.Contains(t, text, "CGO_ENABLED=0", file)
+		require.Regexp(t, user, text)
+		assert.Equal(t, "65532", user.FindStringSubmatch(text)[1], file)
+		assert.Equal(t, int64(65532), *pod.pod.SecurityContext.RunAsUser, name)
+		require.Regexp(t, exposed, text)
+		assert.Len(t, strings.Fields(exposed.FindStringSubmatch(text)[1]), len(pod.ports()), file)
+		assert.FileExists(t, file+".dockerignore")
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.FromSlash(file))
+	require.NoError(t, err)
+	return string(text)
+}
