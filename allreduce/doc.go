@@ -1,0 +1,47 @@
+// Package allreduce sums and moves float32 vectors among the ranks of one generation of a run, on
+// a ring over a Transport: memory inside one process, core NATS between processes and machines.
+//
+// # The ring
+//
+// Rank r sends chunks to its successor r+1 and nothing else; credits go the other way. A vector is
+// cut into World segments. In the reduce-scatter each segment starts at the rank after its own,
+// goes once around, and every rank it passes adds its own part: after World-1 hops segment i is
+// complete on rank i. The all-gather sends the complete segments once more around:
+//
+//	      chunks                      reduce-scatter, World = 4, what each rank sends:
+//	+--> 0 ------> 1 --+
+//	|                  |              hop    rank 0   rank 1   rank 2   rank 3
+//	|      credits     |               0       3        0        1        2
+//	|    <- - - - -    |               1       2        3        0        1
+//	|                  |               2       1        2        3        0
+//	+--- 3 <------ 2 <-+              then rank i holds the whole sum of segment i
+//
+// Segments travel in chunks of about 1 MiB: receive, add, send on, so all hops are at work at once,
+// and a chunk that comes in is summed and sent on in the buffer it came in. Broadcast is a chain
+// along the same ring, Barrier a reduce-scatter of nothing.
+//
+// # Cost
+//
+// For S bytes and N ranks, each rank sends and receives S(N-1)/N bytes in ReduceScatter and in
+// AllGather, twice that in AllReduce, S in Broadcast; the latency is N-1 hops for the first two and
+// 2(N-1) for AllReduce. Bus bandwidth, the number that does not depend on N, is S/t * 2(N-1)/N.
+//
+// # What never happens
+//
+// A late or foreign frame never enters a sum. Every frame carries run, generation, step, a hash of
+// operation, phase and lengths, a sequence number, the sender and two checksums, and is compared
+// with the one frame that is due. Left-over frames of older generations are dropped and counted;
+// anything else that is not the frame that is due ends the generation on this rank with an error,
+// and an abort frame tells the neighbours. Nothing is sent twice and nothing is waited for beyond
+// Config.Stall: repair is the next generation's work, not the ring's.
+//
+// The order of summation of an element depends on its index, the length and World alone, so the
+// same inputs give the same bits every time, and all ranks hold the same bits.
+//
+// # Flow control
+//
+// Core NATS has none: it drops what a slow subscriber cannot take. So a rank sends at most
+// Config.Window chunks that its successor has not consumed. The successor grants credit by the
+// number of chunks it has consumed in total, so a credit is a statement rather than a token and
+// needs no answer.
+package allreduce

@@ -1,0 +1,231 @@
+package allreduce
+
+import (
+	"context"
+	"fmt"
+)
+
+// outgoing is a frame on its way from the receiving to the sending goroutine. Its payload is in
+// host order; its header is written when it is sent.
+type outgoing struct {
+	frame []byte
+	sum   uint32 // checksum of the payload on the wire
+	known bool   // sum is valid: the payload is as it came in
+}
+
+// pump runs a collective on two goroutines: this one receives chunks, adds and stores; the other
+// sends this rank's own chunks and what comes through the queue between them. So a rank computes on
+// one chunk while another is on its way out.
+//
+// Long segments travel in groups of depth chunks: first the chunks [0, depth) of every segment go
+// all the way, then the next ones. With a queue of depth frames no circle of ranks can wait for
+// itself, whatever the window and however uneven the segments: a rank that waits for credit at
+// (group, hop, chunk) waits for a successor whose receiver is at an earlier position; that one may
+// wait for its full queue, but the oldest frame in a full queue was received at least depth chunks
+// before, hence in an earlier hop or group, and its sender is at that frame's position or before.
+// Positions fall from rank to rank, so the waiting ends.
+func (r *Ring) pump(ctx context.Context, c *call) error {
+	inner, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	queue := make(chan outgoing, r.depth)
+	sent := make(chan error, 1)
+	go func() {
+		err := r.sendAll(inner, c, queue)
+		if err != nil {
+			cancel(err)
+		}
+		sent <- err
+	}()
+	received := r.receiveAll(inner, c, queue)
+	if received != nil {
+		cancel(received)
+	}
+	sendErr := <-sent
+	switch {
+	case received == nil && sendErr == nil:
+		return nil
+	case ctx.Err() != nil && received != nil:
+		return received // says what the rank was waiting for
+	case ctx.Err() != nil:
+		return sendErr
+	default:
+		return context.Cause(inner) // the first of the two; the other only followed
+	}
+}
+
+// sendAll sends everything this rank sends in c, in order.
+func (r *Ring) sendAll(ctx context.Context, c *call, queue <-chan outgoing) error {
+	for g := range c.groups() {
+		if c.first >= 0 {
+			lo, hi := c.group(c.first, g)
+			for k := lo; k < hi; k++ {
+				if err := r.sendChunk(ctx, c, r.frame(c.part(c.first, k))); err != nil {
+					return err
+				}
+			}
+		}
+		for range c.forwards(g) {
+			select {
+			case out := <-queue:
+				if err := r.sendChunk(ctx, c, out); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return nil
+}
+
+// forwards is the number of chunks of group g that a rank passes on.
+func (c *call) forwards(g int) int {
+	n := 0
+	for _, h := range c.hops {
+		if h.forward {
+			lo, hi := c.group(h.segment, g)
+			n += hi - lo
+		}
+	}
+	return n
+}
+
+// receiveAll takes in every segment of c.hops and does to it what its hop says.
+func (r *Ring) receiveAll(ctx context.Context, c *call, queue chan<- outgoing) error {
+	first := true
+	for g := range c.groups() {
+		for _, h := range c.hops {
+			lo, hi := c.group(h.segment, g)
+			for k := lo; k < hi; k++ {
+				x := c.part(h.segment, k)
+				m, err := r.receiveChunk(ctx, c, len(x), first)
+				if err != nil {
+					return fmt.Errorf("receive from rank %d: %w", r.prev.rank, err)
+				}
+				first = false
+				if err := r.apply(ctx, h, x, m, queue); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// apply does what h says with one chunk that has come in for x.
+func (r *Ring) apply(ctx context.Context, h hop, x []float32, m message, queue chan<- outgoing) error {
+	payload := m.frame[headerBytes:]
+	hostOrder(payload)
+	in := floats(payload)
+	switch {
+	case h.add && h.store:
+		add(x, in)
+		if h.forward {
+			copy(in, x)
+		}
+	case h.add:
+		add(in, x)
+	case h.store:
+		copy(x, in)
+	}
+	if err := r.grant(ctx); err != nil {
+		return err
+	}
+	if !h.forward {
+		r.recycle(m.frame)
+		return nil
+	}
+	select {
+	case queue <- outgoing{frame: m.frame, sum: m.Sum, known: !h.add}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// receiveChunk waits for the next chunk from the predecessor, which must be the one that c expects
+// now, of n floats: a frame that is not exactly that never reaches x.
+func (r *Ring) receiveChunk(ctx context.Context, c *call, n int, first bool) (message, error) {
+	m, blocked, err := r.take(ctx, r.prev, kindData)
+	r.meter.waited(r.prev.rank, blocked, first && c.first >= 0)
+	switch {
+	case err != nil:
+		return message{}, err
+	case m.Sequence != r.got:
+		return message{}, fmt.Errorf("frame %d came where frame %d was due: frames were lost, repeated or reordered", m.Sequence, r.got)
+	case m.Step != c.step || m.Op != c.op:
+		return message{}, fmt.Errorf("it is in %v of step %d: the workers do not run the same collectives", m.Op, m.Step)
+	case m.Collective != c.id:
+		return message{}, fmt.Errorf("it runs this collective with another phase, root or lengths")
+	case len(m.frame) != headerBytes+4*n:
+		return message{}, fmt.Errorf("chunk of %d bytes came where %d were due", len(m.frame)-headerBytes, 4*n)
+	}
+	r.got++
+	return m, nil
+}
+
+// grant tells the predecessor how many of its chunks have been consumed, every few chunks. What
+// stays unreported is less than a window, so the predecessor always has credit in the end.
+func (r *Ring) grant(ctx context.Context) error {
+	if r.got-r.granted < r.grantEvery {
+		return nil
+	}
+	if err := r.send(ctx, r.prev, make([]byte, headerBytes), header{Kind: kindCredit, Sequence: r.got}); err != nil {
+		return fmt.Errorf("grant credit: %w", err)
+	}
+	r.granted = r.got
+	return nil
+}
+
+// sendChunk waits for credit, completes the frame and sends it to the successor.
+func (r *Ring) sendChunk(ctx context.Context, c *call, out outgoing) error {
+	for r.sent-r.acked >= uint64(r.cfg.Window) {
+		m, blocked, err := r.take(ctx, r.next, kindCredit)
+		r.meter.credited(r.next.rank, blocked)
+		if err != nil {
+			return fmt.Errorf("wait for credit of rank %d: %w", r.next.rank, err)
+		}
+		if m.Sequence <= r.acked || m.Sequence > r.sent {
+			return fmt.Errorf("rank %d says it has consumed %d chunks after it said %d, of %d sent", r.next.rank, m.Sequence, r.acked, r.sent)
+		}
+		r.acked = m.Sequence
+	}
+	payload := out.frame[headerBytes:]
+	hostOrder(payload)
+	if !out.known {
+		out.sum = checksum(payload)
+	}
+	h := header{Kind: kindData, Op: c.op, Step: c.step, Collective: c.id, Sequence: r.sent, Sum: out.sum}
+	if err := r.send(ctx, r.next, out.frame, h); err != nil {
+		return err
+	}
+	r.sent++
+	return nil
+}
+
+// frame copies a chunk of x into a frame.
+func (r *Ring) frame(x []float32) outgoing {
+	n := headerBytes + 4*len(x)
+	var b []byte
+	select {
+	case b = <-r.spare:
+	default:
+	}
+	if cap(b) < n {
+		b = make([]byte, n)
+	}
+	b = b[:n]
+	copy(floats(b[headerBytes:]), x)
+	return outgoing{frame: b}
+}
+
+// recycle keeps the buffer of a full chunk for one of the next frames.
+func (r *Ring) recycle(b []byte) {
+	if len(b) < headerBytes+4*r.chunk {
+		return
+	}
+	select {
+	case r.spare <- b:
+	default:
+	}
+}
