@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -85,10 +86,10 @@ func (c Config) Validate() error {
 	case c.RaftAddr == "" && c.Listener == nil && len(c.Peers) > 0:
 		return fmt.Errorf("coordinator %s: with peers it needs a raft address, host:port", c.ID)
 	}
-	return c.validateAddresses()
+	return c.validateNetwork()
 }
 
-func (c Config) validateAddresses() error {
+func (c Config) validateNetwork() error {
 	if c.RaftAddr != "" {
 		if _, _, err := net.SplitHostPort(c.RaftAddr); err != nil {
 			return fmt.Errorf("coordinator %s: raft address %q: %w: give host:port", c.ID, c.RaftAddr, err)
@@ -100,6 +101,11 @@ func (c Config) validateAddresses() error {
 		}
 		if host, _, err := net.SplitHostPort(addr); err != nil || host == "" {
 			return fmt.Errorf("coordinator %s: peer %s has address %q: give host:port, as the others reach it", c.ID, id, addr)
+		}
+	}
+	for path := range c.Handlers {
+		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, " {}") {
+			return fmt.Errorf("coordinator %s: a handler is for %q: give a plain path such as /metrics", c.ID, path)
 		}
 	}
 	return nil

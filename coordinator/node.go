@@ -179,13 +179,23 @@ func (n *Node) Close() error {
 }
 
 func (n *Node) shutdown() error {
-	var errs []error
-	if n.raft != nil && n.raft.State() == raft.Leader && len(n.cfg.Peers) > 0 {
-		if err := n.raft.LeadershipTransfer().Error(); err != nil {
-			n.log.Warn("leadership was not transferred; the others will elect a leader", "error", err)
-		}
+	n.handOver()
+	return n.halt()
+}
+
+// handOver makes another node the leader, so that the group need not notice this one's end first.
+func (n *Node) handOver() {
+	if n.raft == nil || n.raft.State() != raft.Leader || len(n.cfg.members("")) == 1 {
+		return
 	}
-	errs = append(errs, n.stopHTTP(), n.stopService())
+	if err := n.raft.LeadershipTransfer().Error(); err != nil {
+		n.log.Warn("leadership was not transferred; the others will elect a leader", "error", err)
+	}
+}
+
+// halt stops everything where it stands.
+func (n *Node) halt() error {
+	errs := []error{n.stopHTTP(), n.stopService()}
 	close(n.stop)
 	if n.raft != nil {
 		errs = append(errs, n.raft.Shutdown().Error())

@@ -3,7 +3,6 @@ package coordinator
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -47,13 +46,12 @@ func (n *Node) stopService() error {
 }
 
 func (n *Node) serveInbox() {
-	find := api.SubjectFind(n.cfg.Group)
 	for {
 		select {
 		case <-n.stop:
 			return
 		case m := <-n.inbox:
-			if m.Subject == find {
+			if m.Subject == api.SubjectFind(n.cfg.Group) {
 				n.respond(m, api.Hello{ID: n.cfg.ID, Leading: n.Leading()})
 			} else {
 				n.respond(m, n.beat(m.Data))
@@ -68,15 +66,15 @@ func (n *Node) serveWork() {
 		select {
 		case <-n.stop:
 			return
+		case slots <- struct{}{}:
+		}
+		select {
+		case <-n.stop:
+			return
 		case m := <-n.work:
-			select {
-			case <-n.stop:
-				return
-			case slots <- struct{}{}:
-			}
 			n.goDo(func() {
 				defer func() { <-slots }()
-				if strings.HasSuffix(m.Subject, ".command") {
+				if m.Subject == api.SubjectCommand(n.cfg.Group, n.cfg.ID) {
 					n.respond(m, n.command(m.Data))
 				} else {
 					n.respond(m, n.query(m.Data))

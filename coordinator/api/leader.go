@@ -13,7 +13,7 @@ import (
 
 const (
 	findWindow  = 250 * time.Millisecond // how long the nodes may take to say who leads
-	attempt     = time.Second            // how long a leader may take to answer before it is asked again
+	attempt     = 500 * time.Millisecond // how long a leader may take to answer before it is asked again
 	backoffMin  = 10 * time.Millisecond
 	backoffMax  = 200 * time.Millisecond
 	nodesToName = 9 // how many nodes an error lists
