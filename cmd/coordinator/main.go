@@ -1,0 +1,10 @@
+// Command coordinator: see 'coordinator --help'.
+package main
+
+import (
+	"os"
+
+	"github.com/metrixml/metrix/internal/app"
+)
+
+func main() { os.Exit(app.Main(app.NewCoordinator())) }

@@ -1,0 +1,79 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/metrixml/metrix/coordinator"
+	"github.com/metrixml/metrix/coordinator/api"
+	"github.com/metrixml/metrix/internal/natsd"
+)
+
+// defaultGroup names the coordinators that belong together.
+const defaultGroup = "metrix"
+
+// cluster is what a run on one machine needs beside its workers: a NATS server, unless one is given,
+// and a coordinator. Its group is its own, so that runs which share a server do not meet.
+type cluster struct {
+	url    string
+	group  string
+	server *natsd.Server
+	nc     *nats.Conn
+	node   *coordinator.Node
+	client *api.Client
+}
+
+// startCluster starts both; dir keeps the coordinator's log.
+func startCluster(ctx context.Context, url, dir string) (c *cluster, err error) {
+	c = &cluster{url: url, group: fmt.Sprintf("local-%d-%d", os.Getpid(), time.Now().UnixNano())}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	if url == "" {
+		if c.server, err = natsd.Start(natsd.Options{}); err != nil {
+			return nil, err
+		}
+		c.url = c.server.URL()
+	}
+	if c.nc, err = connectNATS(c.url, "metrix train"); err != nil {
+		return nil, err
+	}
+	cfg := coordinator.DefaultConfig()
+	cfg.ID, cfg.Group, cfg.DataDir, cfg.NATS = "local", c.group, dir, c.nc
+	if c.node, err = coordinator.Start(ctx, cfg); err != nil {
+		return nil, err
+	}
+	c.client = api.Dial(c.nc, c.group)
+	return c, nil
+}
+
+func (c *cluster) close() error {
+	var errs []error
+	if c.node != nil {
+		errs = append(errs, c.node.Close())
+	}
+	if c.nc != nil {
+		c.nc.Close()
+	}
+	if c.server != nil {
+		errs = append(errs, c.server.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// connectNATS connects and keeps reconnecting for as long as the process lives: a NATS server that
+// restarts must not end a run.
+func connectNATS(url, name string) (*nats.Conn, error) {
+	nc, err := nats.Connect(url, nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.Timeout(5*time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect to NATS at %s (%w); is the server running, and is --nats right?", url, err)
+	}
+	return nc, nil
+}

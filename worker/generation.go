@@ -1,0 +1,212 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"unsafe"
+
+	"github.com/metrixml/metrix/allreduce"
+	"github.com/metrixml/metrix/coordinator/api"
+	"github.com/metrixml/metrix/retrieval"
+	"github.com/metrixml/metrix/run"
+)
+
+// generation is one fixed membership: immutable, and dead as a whole once anything in it fails.
+type generation struct {
+	number  run.Generation
+	rank    run.Rank
+	world   int
+	ring    *allreduce.Ring
+	shards  []run.Shards // by rank
+	lo, hi  int          // own rows of the global batch
+	rowsOf  []int        // rows by rank
+	journal *journal     // rank 0 only
+}
+
+// newGeneration lays out who owns which rows of a batch of rows in shards equal parts.
+func newGeneration(plan api.Plan, rank run.Rank, ring *allreduce.Ring, rows, shards int) *generation {
+	g := &generation{number: plan.Generation, rank: rank, world: plan.World(), ring: ring}
+	per := rows / shards
+	for r := range g.world {
+		own := plan.Members[r].Shards
+		g.shards = append(g.shards, own)
+		g.rowsOf = append(g.rowsOf, own.Count*per)
+		if run.Rank(r) == rank {
+			g.lo = int(own.First) * per
+			g.hi = g.lo + own.Count*per
+		}
+	}
+	return g
+}
+
+// batchParts is the number of floats of each rank's rows of the batch, width floats a row.
+func (g *generation) batchParts(width int) []int {
+	parts := make([]int, g.world)
+	for r, n := range g.rowsOf {
+		parts[r] = n * width
+	}
+	return parts
+}
+
+// evenParts is the number of floats of each rank's part of n rows that are dealt evenly.
+func (g *generation) evenParts(n, width int) []int {
+	parts := make([]int, g.world)
+	for r := range parts {
+		lo, hi := retrieval.Range(n, run.Rank(r), g.world)
+		parts[r] = (hi - lo) * width
+	}
+	return parts
+}
+
+// anchors is this rank's part of n anchors. Anchors that are examples follow their rows; proxies
+// are dealt in proportion to the shards.
+func (g *generation) anchors(n, rows int) (lo, hi int) {
+	return n * g.lo / rows, n * g.hi / rows
+}
+
+// generation trains as one member of a fixed ring until the run is over or the ring breaks.
+func (t *trainer) generation(ctx context.Context, plan api.Plan, rank run.Rank) (err error) {
+	ring, closeRing, err := t.cfg.connectRing(plan, rank)
+	if err != nil {
+		return fmt.Errorf("generation %d: %w", plan.Generation, err)
+	}
+	defer func() { err = errors.Join(err, closeRing()) }()
+	g := newGeneration(plan, rank, ring, t.sampler.Rows(), t.cfg.Recipe.Batch.Shards)
+	defer func() { t.noteWaits(ring.Stats()) }()
+	if t.step < 0 { // an earlier generation broke while this worker took over a state
+		if err := t.restore(); err != nil {
+			return err
+		}
+	}
+	if err := t.meet(ctx, g); err != nil {
+		return fmt.Errorf("generation %d: %w", g.number, err)
+	}
+	t.log.Info("generation begins", "generation", g.number, "rank", rank, "workers", g.world, "shards", g.shards[rank].Count, "step", t.step)
+	if rank == 0 {
+		if g.journal, err = openJournal(t.cfg.Out, t.step, t.evaluated == t.step); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, g.journal.close()) }()
+	}
+	return t.steps(ctx, g)
+}
+
+// steps runs the steps that are left, with evaluations and checkpoints between them.
+func (t *trainer) steps(ctx context.Context, g *generation) error {
+	t.generations++
+	t.world = g.world
+	l := startLoader(ctx, t.source, g.lo, g.hi, t.step, t.total)
+	defer l.close()
+	for {
+		if t.evaluationDue() {
+			if err := t.evaluation(ctx, g); err != nil {
+				return err
+			}
+		}
+		if t.step == t.total {
+			return t.finish(ctx, g)
+		}
+		t.phases.start()
+		b, err := l.next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := t.trainStep(ctx, g, b); err != nil {
+			return fmt.Errorf("step %d: %w", t.step, err)
+		}
+		l.recycle(b)
+		if err := t.afterStep(ctx, g, b); err != nil {
+			return err
+		}
+	}
+}
+
+// headerFloats is the length of what each rank tells the others about itself when it meets them.
+const headerFloats = 5
+
+// meet brings all ranks to the same state: the rank that has done most steps (the lowest of several)
+// gives its parameters, statistics and optimizer state to the others. Where all states are the same
+// bits already, nothing is sent.
+func (t *trainer) meet(ctx context.Context, g *generation) error {
+	if g.world == 1 {
+		return nil
+	}
+	parts := make([]int, g.world)
+	for r := range parts {
+		parts[r] = headerFloats
+	}
+	headers := make([]float32, g.world*headerFloats)
+	t.header(headers[int(g.rank)*headerFloats:])
+	if err := g.ring.AllGather(ctx, t.step, "meeting", headers, parts); err != nil {
+		return err
+	}
+	root, same := 0, true
+	for r := range g.world {
+		h := headers[r*headerFloats:]
+		if step, _ := readHeader(h); step > first(readHeader(headers[root*headerFloats:])) {
+			root = r
+		}
+		for i := range headerFloats {
+			same = same && h[i] == headers[i]
+		}
+	}
+	step, evaluated := readHeader(headers[root*headerFloats:])
+	if !same {
+		t.log.Info("taking over state", "from rank", root, "step", step, "own step", t.step)
+		for _, b := range t.state() {
+			if err := g.ring.Broadcast(ctx, step, "state: "+b.name, run.Rank(root), b.data); err != nil {
+				t.step = -1 // half a state is none
+				return err
+			}
+		}
+	}
+	t.step = step
+	t.evaluated = -1
+	if evaluated {
+		t.evaluated = step
+	}
+	return nil
+}
+
+// header packs step, whether it is evaluated, and a checksum of the state into exact floats.
+func (t *trainer) header(dst []float32) {
+	sum := t.checksum()
+	dst[0], dst[1] = float32((t.step+1)>>20), float32((t.step+1)&(1<<20-1))
+	dst[2] = 0
+	if t.evaluated == t.step {
+		dst[2] = 1
+	}
+	dst[3], dst[4] = float32(sum>>16), float32(sum&0xffff)
+}
+
+func readHeader(h []float32) (step run.Step, evaluated bool) {
+	return run.Step(h[0])<<20 + run.Step(h[1]) - 1, h[2] == 1
+}
+
+func first(step run.Step, _ bool) run.Step { return step }
+
+// checksum is a CRC-32C of everything that meet would send.
+func (t *trainer) checksum() uint32 {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	var sum uint32
+	for _, b := range t.state() {
+		sum = crc32.Update(sum, table, floatBytes(b.data))
+	}
+	return sum
+}
+
+// floatBytes is the memory of x. It is used for sums over bits, never for what leaves the machine.
+func floatBytes(x []float32) []byte {
+	if len(x) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
+}
+
+// errDiverged ends a run whose loss is no longer a number.
+var errDiverged = errors.New("the loss is no longer finite; lower optimizer.lr, set optimizer.clip_norm, or begin with schedule.warmup_epochs")
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -1,0 +1,116 @@
+package worker
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/metrixml/metrix/run"
+)
+
+// StepRecord is one line of steps.jsonl.
+type StepRecord struct {
+	Step            run.Step    `json:"step"` // updates done, including this one
+	Epoch           int         `json:"epoch"`
+	Loss            *Loss       `json:"loss,omitempty"`
+	LearningRate    float64     `json:"learning_rate,omitempty"`
+	Lambda          float64     `json:"lambda,omitempty"`
+	ImagesPerSecond float64     `json:"images_per_second,omitempty"`
+	Generation      uint64      `json:"generation"`
+	Workers         int         `json:"workers"`
+	Evaluation      *Evaluation `json:"evaluation,omitempty"`
+}
+
+// journal is the step log of a run, one JSON object a line. Only rank 0 holds one open.
+type journal struct {
+	file *os.File
+	buf  *bufio.Writer
+}
+
+// journalPath is the step log of an output folder.
+func journalPath(out string) string { return filepath.Join(out, "steps.jsonl") }
+
+// openJournal opens the log at step: lines of later steps, left by a rank that died after writing
+// them, are cut off, so that each step stands there once. evaluated says whether an evaluation of
+// step is behind us, too.
+func openJournal(out string, step run.Step, evaluated bool) (*journal, error) {
+	path := journalPath(out)
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, fmt.Errorf("worker: output folder: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("worker: step log: %w", err)
+	}
+	keep, err := lengthUpTo(f, step, evaluated)
+	if err == nil {
+		err = f.Truncate(keep)
+	}
+	if err == nil {
+		_, err = f.Seek(keep, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("worker: step log %s: %w", path, err), f.Close())
+	}
+	return &journal{file: f, buf: bufio.NewWriter(f)}, nil
+}
+
+// lengthUpTo returns the length of the leading lines that belong to what is done.
+func lengthUpTo(f *os.File, step run.Step, evaluated bool) (int64, error) {
+	r := bufio.NewReader(f)
+	var length int64
+	for {
+		line, err := r.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return length, nil // a line without its end was cut off by a crash
+		}
+		if err != nil {
+			return 0, err
+		}
+		var rec StepRecord
+		if json.Unmarshal(line, &rec) != nil || rec.Step > step || rec.Step == step && rec.Evaluation != nil && !evaluated {
+			return length, nil
+		}
+		length += int64(len(line))
+	}
+}
+
+// write appends one record. The line reaches the file at once: a log is there to be followed.
+func (j *journal) write(rec StepRecord) error {
+	line, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	j.buf.Write(line)
+	j.buf.WriteByte('\n')
+	if err := j.buf.Flush(); err != nil {
+		return fmt.Errorf("worker: step log %s: %w", j.file.Name(), err)
+	}
+	return nil
+}
+
+func (j *journal) close() error { return errors.Join(j.buf.Flush(), j.file.Close()) }
+
+// ReadJournal reads the step log of an output folder.
+func ReadJournal(out string) ([]StepRecord, error) {
+	f, err := os.Open(journalPath(out))
+	if err != nil {
+		return nil, fmt.Errorf("worker: step log: %w", err)
+	}
+	defer f.Close()
+	var records []StepRecord
+	for dec := json.NewDecoder(f); ; {
+		var rec StepRecord
+		switch err := dec.Decode(&rec); {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return records, nil
+		case err != nil:
+			return nil, fmt.Errorf("worker: step log %s, record %d: %w", f.Name(), len(records)+1, err)
+		}
+		records = append(records, rec)
+	}
+}

@@ -1,0 +1,294 @@
+package worker
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"go.opentelemetry.io/otel"
+
+	"github.com/metrixml/metrix/coordinator/api"
+	"github.com/metrixml/metrix/dataset"
+	"github.com/metrixml/metrix/engine"
+	"github.com/metrixml/metrix/internal/draw"
+	"github.com/metrixml/metrix/metrix"
+	"github.com/metrixml/metrix/model"
+	"github.com/metrixml/metrix/optim"
+	"github.com/metrixml/metrix/recipe"
+	"github.com/metrixml/metrix/run"
+	"github.com/metrixml/metrix/sampler"
+)
+
+// trainer is the state of a run that all workers hold alike, with what advances it. It outlives
+// generations.
+type trainer struct {
+	cfg     *Config
+	log     *slog.Logger
+	now     clock
+	network *model.Network
+	net     engine.Net
+	dim     int         // floats of an embedding
+	mode    engine.Mode // of training forwards
+	group   int         // rows of one forward; 0 for all own rows
+	sampler *sampler.Sampler
+	source  *source
+	limits  dataset.Limits
+
+	form   metrix.Form
+	loss   *metrix.Loss
+	mixing metrix.MixConfig
+	mix    metrix.Mix // as drawn for the last step
+
+	schedule  optim.Schedule
+	optimizer optim.Optimizer
+	weights   []float32 // parameters of the network, then proxies
+	sums      []float32 // gradients of weights, sums of batch statistics, tail: what is all-reduced
+	buffers   []float32 // running statistics of batch norm
+	rows      []float32 // embeddings of the global batch
+	rowGrads  []float32 // and the gradient by them
+
+	step, total    run.Step // updates done, updates of the whole run
+	evaluated      run.Step // step whose evaluation is done; -1 for none
+	finished       bool
+	leaving        bool // asked to stop; takes effect after the step in flight
+	lastLoss       Loss
+	best           float64 // best Recall@1 so far, -1 for none
+	lastCheckpoint string  // path of the checkpoint this process wrote last
+
+	// what the result tells
+	phases      *phases
+	trained     run.Step // steps done by this process
+	trainTime   time.Duration
+	waits       map[string]float64
+	generations int
+	world       int
+	rate        rate
+	onProgress  func(api.Progress)
+}
+
+// block is a named part of the state that workers hold alike.
+type block struct {
+	name string
+	data []float32
+}
+
+// state lists what meet broadcasts and a checkpoint stores.
+func (t *trainer) state() []block {
+	return []block{{"weights", t.weights}, {"buffers", t.buffers}, {"optimizer", t.optimizer.Block()}}
+}
+
+func (t *trainer) proxies() []float32    { return t.weights[t.network.NumParams():] }
+func (t *trainer) grads() []float32      { return t.sums[:len(t.weights)] }
+func (t *trainer) proxyGrads() []float32 { return t.grads()[t.network.NumParams():] }
+func (t *trainer) tail() []float32       { return t.sums[len(t.sums)-tailFloats:] }
+
+// bufferSums is the part of sums that collects batch statistics.
+func (t *trainer) bufferSums() []float32 {
+	return t.sums[len(t.weights) : len(t.sums)-tailFloats]
+}
+
+func newTrainer(cfg *Config) (*trainer, error) {
+	t := &trainer{cfg: cfg, log: cfg.Logger, now: time.Now, evaluated: -1, best: -1, waits: map[string]float64{}, onProgress: func(api.Progress) {}}
+	var err error
+	if t.phases, err = newPhases(otel.Meter("github.com/metrixml/metrix/worker"), t.now); err != nil {
+		return nil, err
+	}
+	for _, part := range []func(*recipe.Recipe) error{t.prepareData, t.prepareNetwork, t.prepareLoss, t.prepareOptimizer} {
+		if err := part(cfg.Recipe); err != nil {
+			return nil, err
+		}
+	}
+	return t, t.restore()
+}
+
+func (t *trainer) close() error { return t.net.Close() }
+
+// cacheBytes is the budget of decoded training images kept in memory.
+const cacheBytes = 1 << 30
+
+func (t *trainer) prepareData(r *recipe.Recipe) (err error) {
+	train := t.cfg.Data.Train
+	if t.sampler, err = SamplerOf(r, train); err != nil {
+		return err
+	}
+	t.limits = dataset.DefaultLimits()
+	transform := TransformOf(r)
+	t.source = &source{
+		seed: r.Seed, sampler: t.sampler, threads: t.cfg.Threads,
+		images: train.Cache(cacheBytes, t.limits), transform: &transform,
+	}
+	return transform.Validate()
+}
+
+// SamplerOf plans the batches that a recipe asks for.
+func SamplerOf(r *recipe.Recipe, train *dataset.Split) (*sampler.Sampler, error) {
+	return sampler.New(sampler.Config{
+		Seed: r.Seed, Shards: r.Batch.Shards, Classes: r.Batch.Classes, Images: r.Batch.Images,
+	}, train.ByClass())
+}
+
+// ScheduleOf is the course of the learning rate, and the length of the run, that a recipe asks for.
+func ScheduleOf(r *recipe.Recipe) optim.Schedule {
+	s := r.Schedule
+	return optim.Schedule{
+		Name: s.Name, Base: r.Optimizer.LR, WarmupEpochs: s.WarmupEpochs, EveryEpochs: s.EveryEpochs, Factor: s.Factor,
+		HeadOnlyEpochs: s.HeadOnlyEpochs, MinLR: s.MinLR, Epochs: r.Train.Epochs, Steps: r.Train.Steps,
+	}
+}
+
+// TransformOf is the image transform that a recipe asks for.
+func TransformOf(r *recipe.Recipe) dataset.Transform {
+	tr := dataset.Transform{
+		Size: r.Data.Size, Resize: r.Data.Resize, Flip: r.Data.Augment.Flip, Color: r.Data.Augment.Color,
+		Scale: [2]float64(r.Data.Augment.Scale), Ratio: [2]float64(r.Data.Augment.Ratio),
+	}
+	for i := range tr.Mean {
+		tr.Mean[i], tr.Std[i] = float32(r.Data.Mean[i]), float32(r.Data.Std[i])
+	}
+	return tr
+}
+
+// NetworkOf builds the network that a recipe asks for.
+func NetworkOf(r *recipe.Recipe) (*model.Network, error) {
+	return model.Build(model.Spec{Arch: r.Model.Arch, Side: r.Data.Size, Dim: r.Model.Dim, Norm: r.Model.Norm, Width: r.Model.Width})
+}
+
+func (t *trainer) prepareNetwork(r *recipe.Recipe) (err error) {
+	if t.network, err = NetworkOf(r); err != nil {
+		return err
+	}
+	t.dim = t.network.Dim
+	t.mode = engine.Train
+	if t.network.NumBuffers() > 0 {
+		t.group = t.sampler.Rows() / r.Batch.Shards
+		if r.Model.BatchNorm == "frozen" {
+			t.mode, t.group = engine.Frozen, 0
+		}
+	}
+	return nil
+}
+
+func (t *trainer) prepareLoss(r *recipe.Recipe) (err error) {
+	if t.form, err = metrix.NewForm(r.Loss.Form, r.Loss.Params); err != nil {
+		return err
+	}
+	t.mixing = metrix.MixConfig{
+		Level: r.Mix.Level, Weight: r.Mix.Weight, Alpha: r.Mix.Alpha, Pairs: r.Mix.Pairs, Per: r.Mix.Per, Hardest: r.Mix.Hardest,
+	}
+	t.loss, err = metrix.New(t.form, t.cfg.Threads)
+	return err
+}
+
+// prepareOptimizer allocates the flat blocks and opens the network on them.
+func (t *trainer) prepareOptimizer(r *recipe.Recipe) (err error) {
+	params := t.network.NumParams()
+	classes := len(t.cfg.Data.Train.Classes)
+	n := params
+	if t.form.UsesProxies() {
+		n += classes * t.dim
+	}
+	buffers := t.network.NumBuffers()
+	t.weights = make([]float32, n)
+	t.buffers = make([]float32, buffers)
+	t.sums = make([]float32, n+buffers+tailFloats)
+	t.rows = make([]float32, t.sampler.Rows()*t.dim)
+	t.rowGrads = make([]float32, len(t.rows))
+	o := r.Optimizer
+	t.schedule = ScheduleOf(r)
+	if err := t.schedule.Validate(); err != nil {
+		return err
+	}
+	t.total = run.Step(t.schedule.Total(t.sampler.StepsPerEpoch()))
+	t.optimizer, err = optim.New(optim.Config{
+		Name: o.Name, Momentum: o.Momentum, Betas: [2]float64(o.Betas), Eps: o.Eps, Threads: t.cfg.Threads,
+	}, n, t.groups(o))
+	if err != nil {
+		return err
+	}
+	mem := engine.Memory{
+		Params: t.weights[:params:params], Grads: t.sums[:params:params],
+		Buffers: t.buffers, BufferSums: t.bufferSums(),
+	}
+	if t.net, err = t.cfg.Engine.Open(t.network, mem, engine.Options{Threads: t.cfg.Threads}); err != nil {
+		return fmt.Errorf("engine %s: %w", t.cfg.Engine.Name(), err)
+	}
+	return nil
+}
+
+// groups cuts the weights where stage or decay changes. Proxies are the last group.
+func (t *trainer) groups(o recipe.Optimizer) []optim.Group {
+	var out []optim.Group
+	stage := model.Trunk
+	for _, p := range t.network.Params {
+		decay := 0.0
+		if p.Decay {
+			decay = o.WeightDecay
+		}
+		if n := len(out); n > 0 && out[n-1].WeightDecay == decay && p.Stage == stage {
+			out[n-1].Hi = p.Offset + p.Size
+		} else {
+			out = append(out, optim.Group{Lo: p.Offset, Hi: p.Offset + p.Size, LRScale: 1, WeightDecay: decay})
+		}
+		stage = p.Stage
+	}
+	if n := t.network.NumParams(); n < len(t.weights) {
+		out = append(out, optim.Group{Lo: n, Hi: len(t.weights), LRScale: o.ProxyLRScale, WeightDecay: o.WeightDecay})
+	}
+	return out
+}
+
+// initialize sets the state of a run that has not begun.
+func (t *trainer) initialize() {
+	seed := t.cfg.Recipe.Seed
+	t.network.Init(t.weights[:t.network.NumParams()], t.buffers, seed)
+	clear(t.optimizer.Block())
+	if len(t.proxies()) > 0 {
+		classes := len(t.proxies()) / t.dim
+		std := math.Sqrt(2 / float64(classes)) // Kaiming's fan-out, as the authors of proxy anchor start
+		for c := range classes {
+			r := draw.Of(seed, draw.ProxyInit, uint64(c))
+			for i := range t.dim {
+				t.proxies()[c*t.dim+i] = float32(std * r.Norm())
+			}
+		}
+	}
+	t.step, t.evaluated = 0, -1
+}
+
+// headOnly reports whether the step in progress trains only the head and the proxies.
+func (t *trainer) headOnly() bool {
+	return t.schedule.HeadOnly(int64(t.step), t.sampler.StepsPerEpoch())
+}
+
+// bufferMomentum is the weight of a step's statistics in the running statistics of batch norm.
+const bufferMomentum = 0.1
+
+// update applies the reduced sums: the optimizer's step, then the running statistics.
+func (t *trainer) update() error {
+	tail := t.tail()
+	t.lastLoss = Loss{Clean: float64(tail[tailClean]), Mixed: float64(tail[tailMixed])}
+	t.lastLoss.Total = t.lastLoss.Clean + t.lastLoss.Mixed
+	active := optim.Range{Lo: 0, Hi: len(t.weights)}
+	if t.headOnly() {
+		active.Lo, _ = t.network.StageRange(model.Head)
+	}
+	grads := t.grads()[active.Lo:active.Hi]
+	o := t.cfg.Recipe.Optimizer
+	optim.ClipValue(grads, o.ClipValue)
+	norm := optim.ClipNorm(grads, o.ClipNorm)
+	if !finite(t.lastLoss.Total) || !finite(norm) {
+		return errDiverged
+	}
+	lr := t.schedule.LR(int64(t.step), t.sampler.StepsPerEpoch())
+	if err := t.optimizer.Step(t.weights, t.grads(), lr, active); err != nil {
+		return err
+	}
+	if forwards := tail[tailForwards]; forwards > 0 {
+		for i, sum := range t.bufferSums() {
+			t.buffers[i] += bufferMomentum * (sum/forwards - t.buffers[i])
+		}
+	}
+	t.step++
+	return nil
+}
