@@ -28,9 +28,9 @@ func (m matrix) columns(lo, hi int) matrix {
 }
 
 // Block sizes of multiply: a block of b (64 rows of 512 floats, 128 KB) stays in the second-level
-// cache while the rows of a pass over it, four at a time.
+// cache while the rows of a pass over it, three at a time.
 const (
-	blockRows  = 32  // rows of dst per task
+	blockRows  = 24  // rows of dst per task
 	blockCols  = 64  // rows of b per block
 	blockInner = 512 // inner length per block
 )
@@ -71,39 +71,42 @@ func multiplyRows(dst, a, b matrix, lo, hi, first int) {
 		kn := min(blockInner, a.cols-k)
 		for j := first; j < b.rows; j += blockCols {
 			jn := min(j+blockCols, b.rows)
-			for i := lo; i < hi; i += 4 {
-				tile(dst, a, b, i, min(i+4, hi), j, jn, k, kn)
+			for i := lo; i < hi; i += 3 {
+				tile(dst, a, b, i, min(i+3, hi), j, jn, k, kn)
 			}
 		}
 	}
 }
 
-// tile multiplies up to four rows of a with a block of rows of b, two at a time.
+// tile multiplies up to three rows of a with a block of rows of b, two at a time.
 func tile(dst, a, b matrix, i, iEnd, j, jEnd, k, kn int) {
 	at := func(m matrix, r int) []float32 { return m.data[r*m.stride+k:][:kn] }
-	if iEnd-i == 4 {
-		a0, a1, a2, a3 := at(a, i), at(a, i+1), at(a, i+2), at(a, i+3)
+	if iEnd-i == 3 {
+		a0, a1, a2 := at(a, i), at(a, i+1), at(a, i+2)
+		d0, d1, d2 := dst.row(i), dst.row(i+1), dst.row(i+2)
 		for ; j+2 <= jEnd; j += 2 {
-			s := dot42(a0, a1, a2, a3, at(b, j), at(b, j+1))
-			for r := range 4 {
-				d := dst.data[(i+r)*dst.stride+j:]
-				d[0] += s[2*r]
-				d[1] += s[2*r+1]
-			}
+			s00, s01, s10, s11, s20, s21 := dot32(a0, a1, a2, at(b, j), at(b, j+1))
+			d0[j] += s00
+			d0[j+1] += s01
+			d1[j] += s10
+			d1[j+1] += s11
+			d2[j] += s20
+			d2[j+1] += s21
 		}
 	}
 	for ; i < iEnd; i++ {
+		d, ai := dst.row(i), at(a, i)
 		for q := j; q < jEnd; q++ {
-			dst.data[i*dst.stride+q] += dot(at(a, i), at(b, q))
+			d[q] += dot(ai, at(b, q))
 		}
 	}
 }
 
-// dot42 returns the products of four rows with two, each summed from left to right as dot does.
-func dot42(a0, a1, a2, a3, b0, b1 []float32) [8]float32 {
+// dot32 returns the products of three rows with two, each summed from left to right as dot does.
+// Six sums and five loads are what sixteen registers hold: a larger tile spills and is slower.
+func dot32(a0, a1, a2, b0, b1 []float32) (s00, s01, s10, s11, s20, s21 float32) {
 	n := len(a0)
-	a1, a2, a3, b0, b1 = a1[:n], a2[:n], a3[:n], b0[:n], b1[:n]
-	var s00, s01, s10, s11, s20, s21, s30, s31 float32
+	a1, a2, b0, b1 = a1[:n], a2[:n], b0[:n], b1[:n]
 	for k, x0 := range a0 {
 		y0, y1 := b0[k], b1[k]
 		s00 += x0 * y0
@@ -114,11 +117,8 @@ func dot42(a0, a1, a2, a3, b0, b1 []float32) [8]float32 {
 		x2 := a2[k]
 		s20 += x2 * y0
 		s21 += x2 * y1
-		x3 := a3[k]
-		s30 += x3 * y0
-		s31 += x3 * y1
 	}
-	return [8]float32{s00, s01, s10, s11, s20, s21, s30, s31}
+	return s00, s01, s10, s11, s20, s21
 }
 
 // dot returns the inner product of two rows, summed from left to right.
