@@ -3,7 +3,7 @@ package recipe
 // Bounds on what a recipe may ask for. They are far above every published experiment; their
 // purpose is that a slip of the finger is a sentence and not an allocation.
 const (
-	maxSide   = 2048      // pixels
+	maxSide   = 1024      // pixels
 	maxShards = 1 << 16   // also the largest global batch
 	maxCount  = 1 << 40   // steps
 	maxEpochs = 1_000_000 // epochs
@@ -23,8 +23,8 @@ type Data struct {
 
 // Synth describes generated product-like images. Classes = 0 means that none are generated.
 type Synth struct {
-	Classes int    // training classes; 0 for none
-	Images  int    // images of each class
+	Classes int    // training classes, and as many test classes; 0 for none
+	Images  int    // most images of a class
 	Side    int    // pixels
 	Seed    uint64 // of the images, independent of the run's seed
 }
@@ -55,8 +55,8 @@ func (d *Data) fields() []field {
 		choice("layout", &d.Layout, "auto", "sop", "folder"),
 		textField("path", &d.Path).outsideRun(),
 		{key: "synth", value: &d.Synth},
-		intField("size", &d.Size, 8, maxSide),
-		intField("resize", &d.Resize, 8, maxSide),
+		intField("size", &d.Size, 16, maxSide),
+		intField("resize", &d.Resize, 16, 2*maxSide),
 		{key: "augment", value: &d.Augment},
 		listField("mean", &d.Mean, 3, 0, 1),
 		listField("std", &d.Std, 3, 1e-6, 100),
@@ -66,7 +66,7 @@ func (d *Data) fields() []field {
 func (s *Synth) fields() []field {
 	return []field{
 		intField("classes", &s.Classes, 0, 100_000),
-		intField("images", &s.Images, 2, 10_000),
+		intField("images", &s.Images, 2, 1000),
 		intField("side", &s.Side, 16, maxSide),
 		{key: "seed", value: &s.Seed, valid: "a whole number from 0 to 18446744073709551615"},
 	}

@@ -1,7 +1,5 @@
 package recipe
 
-const proxyAnchor = "proxy_anchor"
-
 // Loss names a row of the paper's table of losses and its constants.
 type Loss struct {
 	Form   string             // as metrix.NewForm takes it
@@ -13,7 +11,7 @@ type Mix struct {
 	Level   string  // "none" or "embed": where examples are mixed
 	Weight  float64 // w of the paper
 	Alpha   float64 // lambda ~ Beta(Alpha, Alpha)
-	Pairs   string  // "positive_negative", "anchor_negative" or "both" (one drawn per step)
+	Pairs   string  // "positive_negative", "anchor_negative" or "both" (one drawn per step; the first for proxies)
 	Per     string  // "step" or "pair": what has one lambda
 	Hardest int     // negatives of an anchor that are mixed, hardest first; 0 for all
 }
@@ -27,7 +25,7 @@ type Batch struct {
 
 func defaultLoss() Loss { return Loss{Form: "multi_similarity", Params: map[string]float64{}} }
 
-func defaultMix() Mix { return Mix{Level: "none", Weight: 0.4, Alpha: 2, Per: "step"} }
+func defaultMix() Mix { return Mix{Level: "none", Weight: 0.4, Alpha: 2, Pairs: "both", Per: "step"} }
 
 func defaultBatch() Batch { return Batch{Classes: 16, Images: 4} }
 

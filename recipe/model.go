@@ -17,7 +17,7 @@ type Engine struct {
 }
 
 func defaultModel() Model {
-	return Model{Arch: "conv4", Dim: 128, Norm: "group", BatchNorm: "live"}
+	return Model{Arch: "conv4", Dim: 128, BatchNorm: "live"}
 }
 
 func defaultEngine() Engine { return Engine{Name: "auto"} }
@@ -27,7 +27,8 @@ func (m *Model) fields() []field {
 		choice("arch", &m.Arch, "conv4", "resnet18", "resnet50"),
 		intField("dim", &m.Dim, 2, 8192),
 		choice("norm", &m.Norm, "group", "batch"),
-		intField("width", &m.Width, 4, 1024),
+		{key: "width", value: &m.Width, valid: "a multiple of 8 from 8 to 512",
+			ok: func() bool { return m.Width >= 8 && m.Width <= 512 && m.Width%8 == 0 }},
 		choice("batchnorm", &m.BatchNorm, "live", "frozen"),
 		textField("pretrained", &m.Pretrained),
 	}

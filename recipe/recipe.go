@@ -49,26 +49,24 @@ func (r *Recipe) fields() []field {
 }
 
 // fillDependent sets the fields whose default depends on other fields, unless given says that the
-// recipe sets them: data.resize is 8/7 of data.size (256 for 224), model.width is 32 for conv4 and
-// 64 for the residual networks, batch.shards is batch.classes, and mix.pairs is what the loss
-// allows.
+// recipe sets them: data.resize is 8/7 of data.size (256 for 224), model.norm and model.width are
+// group and 32 for conv4, batch and 64 for the residual networks, and batch.shards is
+// batch.classes.
 func (r *Recipe) fillDependent(given func(path string) bool) {
 	if !given("data.resize") {
-		r.Data.Resize = min((r.Data.Size*8+3)/7, maxSide)
+		r.Data.Resize = (r.Data.Size*8 + 3) / 7
+	}
+	norm, width := "batch", 64
+	if r.Model.Arch == "conv4" {
+		norm, width = "group", 32
+	}
+	if !given("model.norm") {
+		r.Model.Norm = norm
 	}
 	if !given("model.width") {
-		r.Model.Width = 64
-		if r.Model.Arch == "conv4" {
-			r.Model.Width = 32
-		}
+		r.Model.Width = width
 	}
 	if !given("batch.shards") {
 		r.Batch.Shards = r.Batch.Classes
-	}
-	if !given("mix.pairs") {
-		r.Mix.Pairs = "both"
-		if r.Loss.Form == proxyAnchor {
-			r.Mix.Pairs = "positive_negative"
-		}
 	}
 }

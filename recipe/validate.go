@@ -3,6 +3,9 @@ package recipe
 import (
 	"errors"
 	"fmt"
+	"strings"
+
+	"github.com/metrixml/metrix/model"
 )
 
 // problem is what is wrong with a recipe.
@@ -35,8 +38,8 @@ func (r *Recipe) problem() *problem {
 		return p
 	}
 	for _, rule := range []func(*Recipe) *problem{
-		batchFitsShards, workersFitShards, batchFitsMemory, batchHasPairs, resizeCoversSize,
-		lossExists, mixIsPossible, networkExists, minimumBelowPeak,
+		batchFitsShards, workersFitShards, batchFitsMemory, resizeCoversSize, synthFillsBatch,
+		lossExists, batchHasPairs, mixIsPossible, networkExists, minimumBelowPeak,
 	} {
 		if p := rule(r); p != nil {
 			return p
@@ -84,14 +87,6 @@ func batchFitsMemory(r *Recipe) *problem {
 	return nil
 }
 
-func batchHasPairs(r *Recipe) *problem {
-	if r.Batch.Images < 2 && !r.usesProxies() {
-		return &problem{[]string{"batch.images", "loss.form"}, fmt.Sprintf(
-			"batch.images is %d; it must be at least 2 for loss.form %s, whose positives are other images of the batch", r.Batch.Images, r.Loss.Form)}
-	}
-	return nil
-}
-
 func resizeCoversSize(r *Recipe) *problem {
 	if r.Data.Resize < r.Data.Size {
 		return &problem{[]string{"data.resize", "data.size"}, fmt.Sprintf(
@@ -100,24 +95,25 @@ func resizeCoversSize(r *Recipe) *problem {
 	return nil
 }
 
-func mixIsPossible(r *Recipe) *problem {
-	if r.Mix.Level != "none" && r.Loss.Form == proxyAnchor && r.Mix.Pairs != "positive_negative" {
-		return &problem{[]string{"mix.pairs", "loss.form"}, fmt.Sprintf(
-			"mix.pairs is %s; it must be positive_negative for loss.form proxy_anchor, whose anchors are proxies and not examples", r.Mix.Pairs)}
+func networkExists(r *Recipe) *problem {
+	m := r.Model
+	spec := model.Spec{Arch: m.Arch, Side: r.Data.Size, Dim: m.Dim, Norm: m.Norm, Width: m.Width}
+	if err := spec.Validate(); err != nil { // what is left after the fields: the side an architecture needs
+		return &problem{[]string{"data.size", "model.arch"}, "data.size and model.arch do not go together: " +
+			strings.TrimPrefix(err.Error(), "model: ")}
+	}
+	if m.Pretrained != "" && (m.Arch == "conv4" || m.Norm != "batch" || m.Width != 64) {
+		return &problem{[]string{"model.pretrained", "model.norm", "model.arch"}, fmt.Sprintf(
+			"model.pretrained is %s; it needs model.arch resnet18 or resnet50 with norm batch and width 64, not %s with %s and %d",
+			quote(m.Pretrained), m.Arch, m.Norm, m.Width)}
 	}
 	return nil
 }
 
-func networkExists(r *Recipe) *problem {
-	m := r.Model
-	if m.Arch != "conv4" && m.Width != 64 {
-		return &problem{[]string{"model.width", "model.arch"}, fmt.Sprintf(
-			"model.width is %d; it must be 64 for model.arch %s", m.Width, m.Arch)}
-	}
-	if m.Pretrained != "" && (m.Arch == "conv4" || m.Norm != "batch") {
-		return &problem{[]string{"model.pretrained", "model.norm", "model.arch"}, fmt.Sprintf(
-			"model.pretrained is %s; it needs model.arch resnet18 or resnet50 with model.norm batch, not %s with %s",
-			quote(m.Pretrained), m.Arch, m.Norm)}
+func synthFillsBatch(r *Recipe) *problem {
+	if n := r.Data.Synth.Classes; n > 0 && n < r.Batch.Classes {
+		return &problem{[]string{"data.synth.classes", "batch.classes"}, fmt.Sprintf(
+			"data.synth.classes is %d; it must be 0 for none, or at least batch.classes, which is %d", n, r.Batch.Classes)}
 	}
 	return nil
 }
