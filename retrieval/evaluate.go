@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sort"
 )
 
 // Result is what the search found for one query.
@@ -121,10 +120,15 @@ func (t *track) floor() float32 {
 
 // count notes a row that is no match. Rows come in the order of their index.
 func (t *track) count(index int32, score float32) {
-	behind := sort.Search(t.live, func(i int) bool {
-		m := t.matches[i]
-		return score > m.score || score == m.score && index < m.index
-	})
+	behind, end := 0, t.live // the first match behind the row, by bisection
+	for behind < end {
+		mid := (behind + end) / 2
+		if m := t.matches[mid]; score > m.score || score == m.score && index < m.index {
+			end = mid
+		} else {
+			behind = mid + 1
+		}
+	}
 	if behind == t.live {
 		return
 	}

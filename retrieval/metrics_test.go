@@ -141,3 +141,22 @@ func TestEncodedResultsComeBack(t *testing.T) {
 		require.Error(t, err)
 	}
 }
+
+func FuzzDecode(f *testing.F) {
+	f.Add(uint32(0x3f800000), uint32(0), uint32(0x3f000000), uint32(0x3f800000), 4)
+	f.Add(uint32(0x7fc00000), uint32(0xff800000), uint32(1), uint32(0x80000000), 7)
+	f.Fuzz(func(t *testing.T, a, b, c, d uint32, n int) {
+		x := make([]float32, max(0, n%16))
+		for i := range x {
+			x[i] = math.Float32frombits([]uint32{a, b, c, d}[i%4])
+		}
+		results, err := Decode(x)
+		if err != nil {
+			return
+		}
+		require.Len(t, results, len(x)/EncodedWidth)
+		for _, r := range results {
+			require.Equal(t, r.Valid, r.FirstHit > 0)
+		}
+	})
+}
