@@ -41,11 +41,13 @@ type Config struct {
 	Logger   hclog.Logger     // nil: silence
 	Now      func() time.Time // nil: time.Now; used for leases and for times in the status
 	Listener net.Listener     // used instead of listening on RaftAddr, and closed by the node
+
+	applied func() // called after every change of the replicated state; for tests
 }
 
 // DefaultConfig returns a single in-memory node of the group "default".
 func DefaultConfig() Config {
-	return Config{ID: "coordinator", Group: "default", Lease: 1200 * time.Millisecond, Heartbeat: 250 * time.Millisecond}
+	return Config{ID: "coordinator", Group: "default", Lease: 1200 * time.Millisecond, Heartbeat: 200 * time.Millisecond}
 }
 
 // withDefaults fills in what is zero.

@@ -48,6 +48,6 @@
 // # Cost
 //
 // A command is one raft commit, a few milliseconds on a disk. A beat is one message each way and a
-// lookup in memory. Losing the leader costs one to two heartbeats (250 ms by default) and an
+// lookup in memory. Losing the leader costs one to two heartbeats (200 ms by default) and an
 // election before the next commit; members' leases (1.2 s) outlast it.
 package coordinator

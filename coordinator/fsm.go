@@ -14,6 +14,8 @@ import (
 
 // fsm lets raft drive a State, and lets the service read it meanwhile.
 type fsm struct {
+	applied func() // called after every change, without the lock; may be nil
+
 	mu    sync.RWMutex
 	state State
 }
@@ -24,9 +26,16 @@ func (f *fsm) Apply(entry *raft.Log) any {
 	if err != nil {
 		return Result{Err: api.Errorf(api.CodeInvalid, "log entry %d: %v", entry.Index, err)}
 	}
+	defer f.notify()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.state.Apply(cmd)
+}
+
+func (f *fsm) notify() {
+	if f.applied != nil {
+		f.applied()
+	}
 }
 
 // Snapshot takes the state as bytes: it is small, so copying it is as cheap as sharing it.
@@ -44,6 +53,7 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	if err != nil {
 		return fmt.Errorf("coordinator: read snapshot: %w", err)
 	}
+	defer f.notify()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.state.Restore(b)

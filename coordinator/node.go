@@ -51,7 +51,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	cfg = cfg.withDefaults()
 	n := &Node{
-		cfg: cfg, log: cfg.Logger.Named(cfg.ID), fsm: &fsm{}, leases: newLeases(cfg.Lease),
+		cfg: cfg, log: cfg.Logger.Named(cfg.ID), fsm: &fsm{applied: cfg.applied}, leases: newLeases(cfg.Lease),
 		inbox: make(chan *nats.Msg, 4096), work: make(chan *nats.Msg, 1024),
 		stop: make(chan struct{}), closed: make(chan struct{}), failure: make(chan error, 1),
 	}

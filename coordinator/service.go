@@ -3,14 +3,17 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/metrixml/metrix/coordinator/api"
 )
 
-// maxWorking bounds the commands and queries answered at once.
-const maxWorking = 64
+const (
+	maxWorking    = 64          // commands and queries answered at once
+	drainPatience = time.Second // how long the NATS server may take to confirm that it sends no more
+)
 
 // startService subscribes to the node's subjects. Finding and beats have a goroutine of their own
 // and never wait; commands and queries are answered side by side, so that one waiting for a commit
@@ -34,52 +37,79 @@ func (n *Node) startService() error {
 	return nil
 }
 
-// stopService ends the subscriptions.
+// stopService ends the subscriptions. When it returns, every message that the server still had for
+// this node is in its channels, so that none is left without an answer.
 func (n *Node) stopService() error {
 	var errs []error
 	for _, sub := range n.subs {
-		if err := sub.Unsubscribe(); !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrBadSubscription) {
+		if err := sub.Drain(); !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrBadSubscription) {
 			errs = append(errs, err)
+		}
+	}
+	if n.cfg.NATS.IsConnected() && len(n.subs) > 0 {
+		if err := n.cfg.NATS.FlushTimeout(drainPatience); err != nil {
+			n.log.Debug("last messages not fetched; their senders will ask again", "error", err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
 func (n *Node) serveInbox() {
+	answer := func(m *nats.Msg) {
+		if m.Subject == api.SubjectFind(n.cfg.Group) {
+			n.respond(m, api.Hello{ID: n.cfg.ID, Leading: n.Leading()})
+		} else {
+			n.respond(m, n.beat(m.Data))
+		}
+	}
 	for {
 		select {
 		case <-n.stop:
+			n.dismiss(n.inbox)
 			return
 		case m := <-n.inbox:
-			if m.Subject == api.SubjectFind(n.cfg.Group) {
-				n.respond(m, api.Hello{ID: n.cfg.ID, Leading: n.Leading()})
-			} else {
-				n.respond(m, n.beat(m.Data))
-			}
+			answer(m)
 		}
 	}
 }
 
 func (n *Node) serveWork() {
 	slots := make(chan struct{}, maxWorking)
+	answer := func(m *nats.Msg) {
+		defer func() { <-slots }()
+		if m.Subject == api.SubjectCommand(n.cfg.Group, n.cfg.ID) {
+			n.respond(m, n.command(m.Data))
+		} else {
+			n.respond(m, n.query(m.Data))
+		}
+	}
 	for {
 		select {
 		case <-n.stop:
+			n.dismiss(n.work)
 			return
 		case slots <- struct{}{}:
 		}
 		select {
 		case <-n.stop:
+			n.dismiss(n.work)
 			return
 		case m := <-n.work:
-			n.goDo(func() {
-				defer func() { <-slots }()
-				if m.Subject == api.SubjectCommand(n.cfg.Group, n.cfg.ID) {
-					n.respond(m, n.command(m.Data))
-				} else {
-					n.respond(m, n.query(m.Data))
-				}
-			})
+			n.goDo(func() { answer(m) })
+		}
+	}
+}
+
+// dismiss tells whoever still asks a node that ends to ask another.
+func (n *Node) dismiss(messages chan *nats.Msg) {
+	for {
+		select {
+		case m := <-messages:
+			if m.Subject != api.SubjectFind(n.cfg.Group) {
+				n.respond(m, n.notLeader())
+			}
+		default:
+			return
 		}
 	}
 }

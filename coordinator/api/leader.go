@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	findWindow  = 250 * time.Millisecond // how long the nodes may take to say who leads
+	findWindow  = 250 * time.Millisecond // how long the first node may take to say whether it leads
+	findSettle  = 30 * time.Millisecond  // how long the others may take after it
 	attempt     = 500 * time.Millisecond // how long a leader may take to answer before it is asked again
 	backoffMin  = 10 * time.Millisecond
-	backoffMax  = 200 * time.Millisecond
+	backoffMax  = 100 * time.Millisecond
 	nodesToName = 9 // how many nodes an error lists
 )
 
@@ -117,11 +118,17 @@ func (c *Client) find(ctx context.Context) (string, error) {
 	if err := c.nc.PublishRequest(SubjectFind(c.group), inbox, nil); err != nil {
 		return "", fmt.Errorf("look for the leader of group %s: %w", c.group, err)
 	}
-	window, cancel := context.WithTimeout(ctx, findWindow)
-	defer cancel()
+	return c.listen(ctx, sub)
+}
+
+// listen waits for the node that says it leads.
+func (c *Client) listen(ctx context.Context, sub *nats.Subscription) (string, error) {
 	var seen []string
+	end := time.Now().Add(findWindow)
 	for {
+		window, cancel := context.WithDeadline(ctx, end)
 		msg, err := sub.NextMsgWithContext(window)
+		cancel()
 		if err != nil {
 			return "", c.leaderless(seen)
 		}
@@ -134,6 +141,9 @@ func (c *Client) find(ctx context.Context) (string, error) {
 			c.leader = hello.ID
 			c.mu.Unlock()
 			return hello.ID, nil
+		}
+		if len(seen) == 0 {
+			end = time.Now().Add(findSettle)
 		}
 		seen = append(seen, hello.ID)
 	}
