@@ -39,25 +39,30 @@ func ExampleLoss_Evaluate() {
 		}
 		sum = sum.Add(v)
 	}
-	// Output: whole 0.0364, sum of shares 0.0364
+	// Output: whole 0.1213, sum of shares 0.1213
 }
 
-// A loss of one's own: a soft margin on cosine, log(1 + e^x) of each side's plain sum.
+// A loss of one's own: binomial deviance as first proposed, log(1 + e^x) of every pair rather than
+// of the sum over pairs.
 func ExampleForm() {
-	soft := func(x metrix.Sum) (y, dy float64) { // plain sums: x.Log is 0
-		return math.Log1p(math.Exp(x.Value)), 1 / (1 + math.Exp(-x.Value))
+	softplus := func(slope float64) metrix.Scalar {
+		return func(s float64) (y, dy float64) {
+			e := math.Exp(slope * (s - 0.5))
+			return math.Log1p(e), slope * e / (1 + e)
+		}
 	}
-	part := func(slope float64) metrix.Part {
-		return metrix.Part{Rho: metrix.Line(slope, 0.5), Sigma: soft}
+	form := metrix.Form{
+		Name:     "pairwise binomial deviance",
+		Positive: metrix.Part{Rho: softplus(-2), Sigma: metrix.Identity},
+		Negative: metrix.Part{Rho: softplus(5), Sigma: metrix.Identity},
 	}
-	form := metrix.Form{Name: "soft margin", Positive: part(-1), Negative: part(1)}
 	loss, err := metrix.New(form, 1)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	batch := metrix.Batch{Embeddings: []float32{1, 0, 0.6, 0.8, 0, 1}, Labels: []int32{0, 0, 1}, Dim: 2}
-	v, err := loss.Evaluate(metrix.Gradient{}, batch, metrix.Mix{}, 0, 3)
-	fmt.Printf("%.4f %v\n", v.Clean, err)
-	// Output: 1.3079 <nil>
+	v, err := loss.Evaluate(metrix.Gradient{}, batch, metrix.Mix{Weight: 0.4, Lambda: 0.4}, 0, 3)
+	fmt.Printf("%.4f + 0.4 x %.4f = %.4f, %v\n", v.Clean, v.Mixed, v.Total, err)
+	// Output: 1.5856 + 0.4 x 0.7366 = 1.8803, <nil>
 }
