@@ -121,7 +121,7 @@ func headerSize(file string) (w, h int) {
 	if err != nil {
 		return 0, 0
 	}
-	defer f.Close()                                   //nolint:errcheck // opened for reading
+	defer f.Close()
 	head, err := io.ReadAll(io.LimitReader(f, 1<<18)) // a JPEG may begin with a large thumbnail
 	if err != nil {
 		return 0, 0

@@ -26,7 +26,7 @@
 //
 // # Cost
 //
-// On one core (2.x GHz Xeon), a 64x64 JPEG decodes in about 0.2 ms and a training crop of 48x48
-// takes about 0.1 ms; BenchmarkDecode and BenchmarkTrain measure both. A Cache keeps decoded pixels,
-// 4 bytes each, within a budget.
+// On one core, a 64x64 JPEG decodes in 0.05 ms, a training crop of it to 48x48 takes 0.09 ms and an
+// evaluation crop 0.07 ms; a training crop of 500x500 to 224x224 takes 3 ms (go test -bench . ./dataset).
+// Synth draws an image of 64x64 in 2 ms. A Cache keeps decoded pixels, 4 bytes each, within a budget.
 package dataset

@@ -27,7 +27,10 @@ func openFolder(root string) (*Set, error) {
 	train, test := filepath.Join(root, "train"), filepath.Join(root, "test")
 	switch isFolder(train) + isFolder(test) {
 	case 2:
-		return set, openFolders(set, train, test)
+		if err := openFolders(set, train, test); err != nil {
+			return nil, err
+		}
+		return set, nil
 	case 1:
 		missing := train
 		if isFolder(train) == 1 {
@@ -147,7 +150,7 @@ func looksLikeImage(file string) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	head := make([]byte, sniffBytes)
 	n, _ := io.ReadFull(f, head)
 	return sniff(head[:n]) != ""

@@ -81,7 +81,7 @@ func openIndex(root, name string) (*Split, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dataset: open index: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	entries, err := parseIndex(f, file)
 	if err != nil {
 		return nil, err

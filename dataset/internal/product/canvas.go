@@ -5,7 +5,6 @@ import (
 	"image/draw"
 	"math"
 
-	xdraw "golang.org/x/image/draw"
 	"golang.org/x/image/vector"
 )
 
@@ -73,18 +72,32 @@ func (c *canvas) bounds(paths []path) image.Rectangle {
 	return image.Rect(limit(math.Floor(x0)), limit(math.Floor(y0)), limit(math.Ceil(x1)), limit(math.Ceil(y1)))
 }
 
-// image returns the picture at its final size.
-func (c *canvas) image() *image.RGBA {
-	large := image.NewRGBA(image.Rect(0, 0, c.side, c.side))
-	for i, p := range c.pix {
-		q := large.Pix[4*i : 4*i+4]
+// shrink returns the picture at its final side, each pixel the mean of its oversampled ones.
+func (c *canvas) shrink() []rgb {
+	n := c.side / oversample
+	out := make([]rgb, n*n)
+	const share = 1.0 / (oversample * oversample)
+	for i := range out {
+		x, y := i%n*oversample, i/n*oversample
+		for k := range oversample * oversample {
+			p := c.pix[(y+k/oversample)*c.side+x+k%oversample]
+			for j := range p {
+				out[i][j] += p[j] * share
+			}
+		}
+	}
+	return out
+}
+
+// toImage rounds the n x n pixels to 8 bits.
+func toImage(pix []rgb, n int) *image.RGBA {
+	img := image.NewRGBA(image.Rect(0, 0, n, n))
+	for i, p := range pix {
+		q := img.Pix[4*i : 4*i+4]
 		for k, v := range p {
 			q[k] = uint8(255*min(max(v, 0), 1) + 0.5)
 		}
 		q[3] = 255
 	}
-	n := c.side / oversample
-	small := image.NewRGBA(image.Rect(0, 0, n, n))
-	xdraw.BiLinear.Scale(small, small.Rect, large, large.Rect, draw.Src, nil)
-	return small
+	return img
 }

@@ -24,8 +24,9 @@ func (p *Product) Photograph(side int, r *random.Rand) *image.RGBA {
 		s.part(&p.parts[i], cam, inks)
 	}
 	s.occlude()
-	s.expose()
-	return s.canvas.image()
+	pix := s.canvas.shrink()
+	s.expose(pix, side)
+	return toImage(pix, side)
 }
 
 // How far images of one product may differ.
@@ -140,20 +141,15 @@ func (s *scene) shadow(p *Product, cam camera) {
 	}
 }
 
-// expose applies light and noise to the whole picture.
-func (s *scene) expose() {
-	noise := s.r.Range(0, 0.035)
-	n := s.canvas.side
-	contrast := float32(s.r.Range(0.8, 1.15))
-	for y := range n {
-		for x := range n {
-			u, v := 2*float64(x)/s.unit-1, 2*float64(y)/s.unit-1
-			lit := float32(1 + s.lightFalloff*(s.lightX*u+s.lightY*v))
-			grain := float32(noise * (s.r.Float64() + s.r.Float64() + s.r.Float64() - 1.5) * 2)
-			c := &s.canvas.pix[y*n+x]
-			for k := range c {
-				c[k] = ((c[k]-0.5)*contrast+0.5)*s.tint[k]*lit + grain
-			}
+// expose applies contrast, light and noise to the n x n pixels.
+func (s *scene) expose(pix []rgb, n int) {
+	noise, contrast := s.r.Range(0, 0.03), float32(s.r.Range(0.8, 1.15))
+	for i := range pix {
+		u, v := 2*(float64(i%n)+0.5)/float64(n)-1, 2*(float64(i/n)+0.5)/float64(n)-1
+		lit := float32(1 + s.lightFalloff*(s.lightX*u+s.lightY*v))
+		grain := float32(noise * (s.r.Float64() + s.r.Float64() - 1))
+		for k, c := range pix[i] {
+			pix[i][k] = ((c-0.5)*contrast+0.5)*s.tint[k]*lit + grain
 		}
 	}
 }

@@ -2,6 +2,32 @@ package product
 
 import "math"
 
+func bag(d *design) {
+	top, bottom, high := d.Range(0.4, 0.8), d.Range(0.5, 0.9), d.Range(0.4, 0.8)
+	w := d.Range(0.06, 0.13)
+	up := d.Range(0.35, 0.9)
+	span := top * d.Range(0.35, 0.85)
+	for _, z := range []float64{-0.2, 0.2} {
+		d.add(z, 0.03, d.plain(trim, 0), stroke(arc(0, 0.9-2*high, span, up, math.Pi, 2*math.Pi), w, w))
+	}
+	y := 0.9 - 2*high
+	d.add(0.18, 0.36, d.printed(body, accent, 0.25), polygon(-top, y, top, y, bottom, 0.85, bottom-0.1, 0.95, -bottom+0.1, 0.95, -bottom, 0.85))
+	switch d.IntN(3) {
+	case 0: // flap
+		d.add(0.2, 0.02, d.plain(accent, 0), polygon(-top, y, top, y, top*d.Range(0.5, 1), y+high*d.Range(0.5, 1), -top*d.Range(0.5, 1), y+high*0.8))
+		d.add(0.22, 0, d.plain(trim, 0), ellipse(0, y+high*0.75, 0.1, 0.1))
+	case 1: // pocket
+		p := bottom * d.Range(0.4, 0.75)
+		d.add(0.22, 0.04, d.plain(accent, 0), box(-p, 0.9-high*d.Range(0.7, 1), p, 0.88, d.Range(0, 0.2)))
+	default: // belt
+		at := d.Range(0, 0.6)
+		d.add(0.2, 0, d.plain(trim, 0), line(-bottom, at, bottom, at, d.Range(0.1, 0.22)))
+	}
+	if d.chance(0.6) {
+		d.emblem(d.Range(-0.2, 0.2), d.Range(0.2, 0.6), d.Range(0.14, 0.25), 0.24, dark)
+	}
+}
+
 func clock(d *design) {
 	size := d.Range(0.6, 0.85)
 	sides := 3 + d.IntN(4)
