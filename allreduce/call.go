@@ -15,6 +15,7 @@ const (
 	opAllGather
 	opBroadcast
 	opBarrier
+	opReduceScatterInt64
 )
 
 func (o op) String() string {
@@ -29,6 +30,8 @@ func (o op) String() string {
 		return "broadcast"
 	case opBarrier:
 		return "barrier"
+	case opReduceScatterInt64:
+		return "reduce-scatter of integers"
 	}
 	return fmt.Sprintf("operation %d", uint8(o))
 }
@@ -49,6 +52,9 @@ type call struct {
 
 	chunk int // floats of a full chunk
 	depth int // chunks of one segment that travel together
+
+	add       func(dst, src []float32)
+	hostOrder func(payload []byte) // converts between wire order and host order, both ways
 }
 
 // span is the range x[lo:hi].

@@ -76,7 +76,7 @@ func (r *Ring) Barrier(ctx context.Context, step run.Step, phase string) error {
 
 // call prepares a collective over the parts of x.
 func (r *Ring) call(o op, step run.Step, phase string, x []float32, parts []int) *call {
-	c := &call{op: o, step: step, phase: phase, x: x, first: -1, chunk: r.chunk, depth: r.depth}
+	c := &call{op: o, step: step, phase: phase, x: x, first: -1, chunk: r.chunk, depth: r.depth, add: add, hostOrder: hostOrder}
 	c.segments, c.invalid = spans(parts, r.cfg.World, len(x))
 	c.id = hashCollective(o, phase, 0, parts)
 	return c

@@ -102,8 +102,8 @@ func decode(frame []byte) (header, []byte, error) {
 	if n := le.Uint32(frame[52:]); uint64(n) != uint64(len(payload)) {
 		return header{}, nil, fmt.Errorf("frame is truncated: it promises a payload of %d bytes and carries %d", n, len(payload))
 	}
-	if h.Kind == 0 || h.Kind >= numKinds {
-		return header{}, nil, fmt.Errorf("frame has unknown kind %d", h.Kind)
+	if h.Kind == 0 || h.Kind >= numKinds || frame[7] != 0 {
+		return header{}, nil, fmt.Errorf("frame has unknown kind %d (flags %d)", h.Kind, frame[7])
 	}
 	if checksum(payload) != h.Sum {
 		return header{}, nil, fmt.Errorf("frame is corrupt: its payload of %d bytes does not match its checksum", len(payload))

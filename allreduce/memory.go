@@ -66,6 +66,11 @@ func (t *memoryTransport) Receive(ctx context.Context, from run.Rank) ([]byte, e
 		return nil, err
 	}
 	select {
+	case <-t.gone[t.rank]: // before what is still in the pipe
+		return nil, ErrClosed
+	default:
+	}
+	select {
 	case frame := <-t.pipes[from][t.rank]:
 		return frame, nil
 	case <-t.gone[t.rank]:

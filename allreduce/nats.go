@@ -112,6 +112,11 @@ func (t *natsTransport) Receive(ctx context.Context, from run.Rank) ([]byte, err
 	}
 	in := t.from[from]
 	select {
+	case <-t.failed: // before what is still in the queue
+		return nil, t.err
+	default:
+	}
+	select {
 	case <-t.failed:
 		return nil, t.err
 	case m := <-in.messages:

@@ -103,7 +103,7 @@ func (r *Ring) receiveAll(ctx context.Context, c *call, queue chan<- outgoing) e
 					return fmt.Errorf("receive from rank %d: %w", r.prev.rank, err)
 				}
 				first = false
-				if err := r.apply(ctx, h, x, m, queue); err != nil {
+				if err := r.apply(ctx, c, h, x, m, queue); err != nil {
 					return err
 				}
 			}
@@ -113,18 +113,18 @@ func (r *Ring) receiveAll(ctx context.Context, c *call, queue chan<- outgoing) e
 }
 
 // apply does what h says with one chunk that has come in for x.
-func (r *Ring) apply(ctx context.Context, h hop, x []float32, m message, queue chan<- outgoing) error {
+func (r *Ring) apply(ctx context.Context, c *call, h hop, x []float32, m message, queue chan<- outgoing) error {
 	payload := m.frame[headerBytes:]
-	hostOrder(payload)
+	c.hostOrder(payload)
 	in := floats(payload)
 	switch {
 	case h.add && h.store:
-		add(x, in)
+		c.add(x, in)
 		if h.forward {
 			copy(in, x)
 		}
 	case h.add:
-		add(in, x)
+		c.add(in, x)
 	case h.store:
 		copy(x, in)
 	}
@@ -191,7 +191,7 @@ func (r *Ring) sendChunk(ctx context.Context, c *call, out outgoing) error {
 		r.acked = m.Sequence
 	}
 	payload := out.frame[headerBytes:]
-	hostOrder(payload)
+	c.hostOrder(payload)
 	if !out.known {
 		out.sum = checksum(payload)
 	}

@@ -86,7 +86,7 @@ func (r *Ring) do(ctx context.Context, c *call) error {
 		return r.dead
 	}
 	if err := r.attempt(ctx, c); err != nil {
-		r.dead = fmt.Errorf("ring: %v: %w", c, err)
+		r.dead = &Error{Call: c.String(), Err: err}
 		r.abort(ctx, err)
 	}
 	return r.dead
