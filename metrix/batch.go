@@ -64,7 +64,10 @@ func (b Batch) check(f Form, grad Gradient) error {
 	}
 	for i := range b.Labels {
 		norm := math.Sqrt(squared(b.Embeddings[i*b.Dim:][:b.Dim]))
-		if !(math.Abs(norm-1) <= unitTolerance) {
+		if math.IsNaN(norm) {
+			return fmt.Errorf("metrix: embedding row %d is not a number; training has diverged, lower the learning rate or clip gradients", i)
+		}
+		if math.Abs(norm-1) > unitTolerance {
 			return fmt.Errorf("metrix: embedding row %d has norm %v; rows must have unit length, call Normalize first", i, norm)
 		}
 	}

@@ -161,6 +161,9 @@ func TestMistakesAreSentences(t *testing.T) {
 	require.Contains(t, try(ms, with(func(b *metrix.Batch) { b.Labels = b.Labels[:2] }), none, metrix.Mix{}, 0, 2), "need 8 embedding floats, got 12")
 	require.Contains(t, try(ms, b, metrix.Gradient{Embeddings: make([]float32, 3)}, metrix.Mix{}, 0, 3), "gradient has 3 floats")
 	require.Contains(t, try(ms, with(func(b *metrix.Batch) { b.Embeddings = make([]float32, 12) }), none, metrix.Mix{}, 0, 3), "row 0 has norm 0")
+	require.Contains(t, try(ms, with(func(b *metrix.Batch) {
+		b.Embeddings = append([]float32{float32(math.NaN())}, b.Embeddings[1:]...)
+	}), none, metrix.Mix{}, 0, 3), "row 0 is not a number")
 	require.Contains(t, try(anchor, with(func(b *metrix.Batch) { b.Proxies = nil }), none, metrix.Mix{}, 0, 0), "needs one proxy row")
 	require.Contains(t, try(anchor, with(func(b *metrix.Batch) { b.Proxies = b.Proxies[:4] }), none, metrix.Mix{}, 0, 1), "label 1 of row 2 has no proxy")
 	require.Contains(t, try(anchor, with(func(b *metrix.Batch) { b.Proxies = make([]float32, 8) }), none, metrix.Mix{}, 0, 2), "proxy 0 has squared norm 0")

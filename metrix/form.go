@@ -40,7 +40,8 @@ const (
 	MeanOverAnchors Reduction = iota
 	// MeanOverNonZero averages the strictly positive terms of each part over the whole batch and
 	// adds the two averages, the default of pytorch-metric-learning's pair losses. It needs parts
-	// whose Sigma is the identity.
+	// whose Sigma is the identity. The terms of all anchors have to be counted, so every range of
+	// anchors costs the similarities of the whole batch.
 	MeanOverNonZero
 )
 

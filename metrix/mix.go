@@ -40,8 +40,8 @@ type Mix struct {
 	// Lambda in [0, 1] is the share of the first row of every pair, and its label.
 	Lambda float64
 	// PerPair, if not nil, replaces Lambda: it fills dst[n] with the lambda of the pair (row, n),
-	// both indices in the global batch (or class numbers where the candidates are proxies). It
-	// must be a pure function and is called from several goroutines.
+	// in [0, 1], both indices in the global batch (or class numbers where the candidates are
+	// proxies). It must be a pure function and is called from several goroutines.
 	PerPair func(dst []float32, row int)
 }
 
