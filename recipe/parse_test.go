@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,4 +22,124 @@ func TestCanonicalReadsBackTheSame(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, r, again)
 	require.Equal(t, r.Hash(), again.Hash())
+}
+
+func TestEveryKeyIsRead(t *testing.T) {
+	src := `
+name: all
+seed: 18446744073709551615
+data:
+  layout: sop
+  path: /data/a b
+  synth: {classes: 120, images: 9, side: 64, seed: 2}
+  size: 48
+  resize: 56
+  augment: {scale: [0.3, 1], ratio: [0.5, 2], flip: 0.25, color: 0.2}
+  mean: [0.5, 0.4, 0.3]
+  std: [0.2, 0.3, 0.4]
+model: {arch: resnet18, dim: 64, norm: batch, width: 64, batchnorm: frozen, pretrained: w.safetensors}
+loss: {form: proxy_anchor, params: {alpha: 30, delta: .2}}
+mix: {level: embed, weight: 0.5, alpha: 1.5, pairs: positive_negative, per: pair, hardest: 3}
+batch: {classes: 20, images: 5, shards: 10}
+optimizer: {name: sgd, lr: 6e-4, weight_decay: 0, momentum: 0.8, betas: [0.8, 0.99], eps: 1e-6, proxy_lr_scale: 10, clip_value: 0, clip_norm: 1}
+schedule: {name: cosine, warmup_epochs: 0.5, every_epochs: 20, factor: 0.5, head_only_epochs: 1, min_lr: 1e-6}
+train: {epochs: 3, steps: 20, eval_every_epochs: 0, eval_every_steps: 5, checkpoint_every_steps: 7, keep: 2}
+eval: {recall: [1, 2, 4, 8]}
+workers: 3
+engine: {name: gorgonia, threads: 2}
+`
+	want := &Recipe{
+		Name: "all", Seed: 1<<64 - 1,
+		Data: Data{
+			Layout: "sop", Path: "/data/a b", Synth: Synth{120, 9, 64, 2}, Size: 48, Resize: 56,
+			Augment: Augment{[]float64{0.3, 1}, []float64{0.5, 2}, 0.25, 0.2},
+			Mean:    []float64{0.5, 0.4, 0.3}, Std: []float64{0.2, 0.3, 0.4},
+		},
+		Model:     Model{"resnet18", 64, "batch", 64, "frozen", "w.safetensors"},
+		Loss:      Loss{"proxy_anchor", map[string]float64{"alpha": 30, "delta": 0.2}},
+		Mix:       Mix{"embed", 0.5, 1.5, "positive_negative", "pair", 3},
+		Batch:     Batch{20, 5, 10},
+		Optimizer: Optimizer{"sgd", 6e-4, 0, 0.8, []float64{0.8, 0.99}, 1e-6, 10, 0, 1},
+		Schedule:  Schedule{"cosine", 0.5, 20, 0.5, 1, 1e-6},
+		Train:     Train{3, 20, 0, 5, 7, 2},
+		Eval:      Eval{[]int{1, 2, 4, 8}},
+		Workers:   3,
+		Engine:    Engine{"gorgonia", 2},
+	}
+	got, err := Parse("all.yaml", []byte(src), nil)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+
+	again, err := Parse("canonical", got.Canonical(), nil)
+	require.NoError(t, err)
+	require.Equal(t, want, again)
+	require.Equal(t, got.Canonical(), again.Canonical())
+}
+
+func TestDependentDefaults(t *testing.T) {
+	r, err := Parse("r", []byte("data: {size: 224}\nmodel: {arch: resnet50}\nbatch: {classes: 20}"), nil)
+	require.NoError(t, err)
+	require.Equal(t, 256, r.Data.Resize)
+	require.Equal(t, "batch", r.Model.Norm)
+	require.Equal(t, 64, r.Model.Width)
+	require.Equal(t, 20, r.Batch.Shards)
+
+	r, err = Parse("r", nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, "group", r.Model.Norm)
+	require.Equal(t, 32, r.Model.Width)
+}
+
+func TestOverrides(t *testing.T) {
+	src := []byte("name: a\noptimizer: {lr: 1}\n")
+	r, err := Parse("r", src, []string{
+		"name=12", "optimizer.lr=2e-3", "optimizer.lr=3e-3", "optimizer.betas=[0.5, 0.6]", "data.path=/a b: #c",
+		"loss.params.beta=2", "loss.params={gamma: 3}", "data.synth.classes = 40 ", `model.pretrained="w.safetensors"`,
+		"model.arch=resnet18",
+	})
+	require.NoError(t, err)
+	require.Equal(t, "12", r.Name, "text needs no quotes on a command line")
+	require.Equal(t, 3e-3, r.Optimizer.LR, "the last one wins")
+	require.Equal(t, []float64{0.5, 0.6}, r.Optimizer.Betas)
+	require.Equal(t, "/a b: #c", r.Data.Path)
+	require.Equal(t, map[string]float64{"gamma": 3}, r.Loss.Params)
+	require.Equal(t, 40, r.Data.Synth.Classes)
+	require.Equal(t, "w.safetensors", r.Model.Pretrained)
+}
+
+// The hash covers what decides the run and nothing else.
+func TestHash(t *testing.T) {
+	hash := func(set ...string) string {
+		r, err := Parse("r", []byte("batch: {shards: 8}"), set)
+		require.NoError(t, err)
+		return r.Hash()
+	}
+	base := hash()
+	require.Len(t, base, 64)
+	for _, same := range []string{"workers=4", "engine.threads=2", "data.path=/elsewhere", "seed=1"} {
+		require.Equal(t, base, hash(same), same)
+	}
+	seen := map[string]string{base: "the base"}
+	for _, other := range []string{
+		"seed=2", "name=b", "data.size=64", "data.augment.flip=0", "model.dim=64", "loss.form=contrastive",
+		"loss.params.beta=2", "mix.level=embed", "batch.shards=4", "optimizer.lr=1e-4", "schedule.name=cosine",
+		"train.epochs=5", "engine.name=gorgonia", "data.synth.classes=50",
+	} {
+		h := hash(other)
+		require.Empty(t, seen[h], other)
+		seen[h] = other
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	_, err := Load(t.TempDir() + "/missing.yaml")
+	require.ErrorContains(t, err, "missing.yaml")
+	path := t.TempDir() + "/r.yaml"
+	require.NoError(t, os.WriteFile(path, []byte("seed: 1\nbatch: 3\n"), 0o644))
+	_, err = Load(path)
+	require.ErrorContains(t, err, path+":2: batch must be a mapping")
+	require.NoError(t, os.WriteFile(path, []byte("seed: 1\n"), 0o644))
+	r, err := Load(path, "seed=5")
+	require.NoError(t, err)
+	require.Equal(t, uint64(5), r.Seed)
 }

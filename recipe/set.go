@@ -5,13 +5,18 @@ import (
 	"strings"
 )
 
+const overridePrefix = "--set "
+
+// isOverride reports whether a place is an override's.
+func isOverride(where string) bool { return strings.HasPrefix(where, overridePrefix) }
+
 // override applies one "key.path=value" to the tree, which must be a mapping. Unknown keys are
 // found later, by the decoder, which names the override as their place.
 //
 // A value that starts like YAML's lists, mappings or quotes is read as YAML; anything else is one
 // scalar as it stands, so that paths and names need no quoting.
 func override(root *node, set string) error {
-	where := "--set " + clip(set)
+	where := overridePrefix + clip(set)
 	path, text, ok := strings.Cut(set, "=")
 	if !ok {
 		return fmt.Errorf("%s: an override is written key.path=value, such as optimizer.lr=1e-3", where)
@@ -26,7 +31,7 @@ func override(root *node, set string) error {
 	}
 	at := root
 	for i, p := range parts {
-		if p == "" {
+		if p == "" || len(p) > maxKey {
 			return fmt.Errorf("%s: an override is written key.path=value, such as optimizer.lr=1e-3", where)
 		}
 		if at.kind != mapping {

@@ -14,14 +14,17 @@ type problem struct {
 	text string
 }
 
-// place says where the problem stands: at the first of its keys that was given.
+// place says where the problem stands: at the first of its keys that an override gave, else at the
+// first that the file gave.
 func (p *problem) place(file string, given map[string]string) string {
-	for _, k := range p.keys {
-		if where := given[k]; where != "" {
-			return where
+	place := file
+	for i := len(p.keys) - 1; i >= 0; i-- {
+		where := given[p.keys[i]]
+		if where != "" && (isOverride(where) || !isOverride(place)) {
+			place = where
 		}
 	}
-	return file
+	return place
 }
 
 // Validate checks every field and the rules between fields. Its error is one sentence that names

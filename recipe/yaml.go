@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,10 +13,14 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Bounds on the source. A recipe is about 2 KiB and 3 levels deep.
+// Bounds on the source. A recipe is about 2 KiB, 60 lines, 300 tokens and 3 levels deep; the library
+// takes time and memory quadratic in lines and in keys.
 const (
 	maxSource = 64 << 10 // bytes
-	maxDepth  = 16       // levels, and entries opened on one line
+	maxLines  = 2000
+	maxTokens = 8000
+	maxDepth  = 16 // levels, and entries opened on one line
+	maxKey    = 64 // bytes
 )
 
 // kind is what a node of the source is.
@@ -52,9 +57,12 @@ func parseYAML(file string, src []byte) (root *node, err error) {
 	if len(src) > maxSource {
 		return nil, fmt.Errorf("%s: the recipe has %d bytes; at most %d are read", file, len(src), maxSource)
 	}
+	if lines := bytes.Count(src, []byte("\n")) + bytes.Count(src, []byte("\r")); lines > maxLines {
+		return nil, fmt.Errorf("%s: the recipe has more than %d lines", file, maxLines)
+	}
 	defer func() { // the library indexes tokens without checking in places
 		if p := recover(); p != nil {
-			root, err = nil, fmt.Errorf("%s: the recipe is not valid YAML (the parser gave up: %v)", file, p)
+			root, err = nil, fmt.Errorf("%s: the recipe is not valid YAML (the parser gave up: %s)", file, clip(fmt.Sprint(p)))
 		}
 	}()
 	tokens := lexer.Tokenize(string(src))
@@ -83,19 +91,22 @@ func parseYAML(file string, src []byte) (root *node, err error) {
 // checkTokens refuses, before anything recursive runs, what recipes do not use and what nests too
 // deeply.
 func checkTokens(file string, tokens token.Tokens) error {
+	if len(tokens) > maxTokens {
+		return fmt.Errorf("%s: the recipe has more than %d words and signs", at(file, tokens[maxTokens]), maxTokens)
+	}
 	flow, line, opened := 0, -1, 0
 	for _, t := range tokens {
 		if t.Position != nil && t.Position.Line != line {
 			line, opened = t.Position.Line, 0
 		}
 		switch t.Type {
-		case token.AnchorType, token.AliasType, token.MergeKeyType, token.TagType, token.DirectiveType:
-			return fmt.Errorf("%s: %q is a YAML %s, which recipes do not use; write the value out", at(file, t), t.Value, strings.ToLower(t.Type.String()))
+		case token.AnchorType, token.AliasType, token.MergeKeyType, token.TagType, token.DirectiveType, token.MappingKeyType:
+			return fmt.Errorf("%s: %q is a YAML %s, which recipes do not use; write the value out", at(file, t), clip(t.Value), strings.ToLower(t.Type.String()))
 		case token.SequenceStartType, token.MappingStartType:
 			flow++
 		case token.SequenceEndType, token.MappingEndType:
 			flow--
-		case token.SequenceEntryType, token.MappingKeyType:
+		case token.SequenceEntryType:
 			opened++
 		}
 		if flow > maxDepth || opened > maxDepth {
@@ -108,7 +119,7 @@ func checkTokens(file string, tokens token.Tokens) error {
 func syntaxError(file string, err error) error {
 	var y yaml.Error
 	if errors.As(err, &y) {
-		return fmt.Errorf("%s: the recipe is not valid YAML: %s", at(file, y.GetToken()), y.GetMessage())
+		return fmt.Errorf("%s: the recipe is not valid YAML: %s", at(file, y.GetToken()), clip(y.GetMessage()))
 	}
 	return fmt.Errorf("%s: the recipe is not valid YAML: %w", file, err)
 }
@@ -166,6 +177,9 @@ func (n *node) fill(file string, values []*ast.MappingValueNode, depth int) erro
 	for _, v := range values {
 		where := at(file, v.Key.GetToken())
 		key := strings.TrimSpace(v.Key.GetToken().Value)
+		if len(key) > maxKey {
+			return fmt.Errorf("%s: %s is no key of a recipe", where, quote(key))
+		}
 		if first, ok := seen[key]; ok {
 			return fmt.Errorf("%s: %q is given twice, first at %s", where, key, first)
 		}
