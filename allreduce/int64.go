@@ -16,7 +16,7 @@ func (r *Ring) ReduceScatterInt64(ctx context.Context, step run.Step, phase stri
 		words[i] = 2 * p
 	}
 	c := r.call(opReduceScatterInt64, step, phase, pairs(x), words)
-	c.chunk = max(c.chunk&^1, 2)
+	c.chunk &^= 1 // a chunk holds whole integers
 	c.add, c.hostOrder = addInt64, hostOrderInt64
 	c.reduce(int(r.cfg.Rank), r.cfg.World)
 	return r.do(ctx, c)
@@ -30,8 +30,8 @@ func pairs(x []int64) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
 }
 
-// integers is the inverse of pairs. A payload may lie on any multiple of 4, which every processor
-// that Go supports reads.
+// integers is the inverse of pairs. Chunks are of even length and payloads aligned, so x lies on a
+// multiple of 8.
 func integers(x []float32) []int64 {
 	if len(x) < 2 {
 		return nil

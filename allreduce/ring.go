@@ -48,8 +48,8 @@ func New(cfg Config, t Transport) (*Ring, error) {
 		return nil, fmt.Errorf("ring: a world of %d ranks needs a transport", cfg.World)
 	}
 	r.chunk = min(cfg.ChunkBytes, t.MaxFrame()-headerBytes) / 4
-	if r.chunk < 1 {
-		return nil, fmt.Errorf("ring: the transport takes frames of %d bytes, but a header and one float need %d: raise max_payload of the NATS server", t.MaxFrame(), headerBytes+4)
+	if r.chunk < 2 {
+		return nil, fmt.Errorf("ring: the transport takes frames of %d bytes, but a header and 8 bytes need %d: raise max_payload of the NATS server", t.MaxFrame(), headerBytes+8)
 	}
 	r.depth = max(1, cfg.Window/2)
 	r.grantEvery = uint64(max(1, cfg.Window/4))

@@ -76,8 +76,8 @@ func (t *trainer) manifest(e *Evaluation) (checkpoint.Manifest, error) {
 
 // modelTensors are the parameters, statistics and proxies by name: views, not copies.
 func (t *trainer) modelTensors() []checkpoint.Tensor {
-	tensors := networkTensors(t.network, t.weights[:t.network.NumParams()], t.buffers)
-	if p := t.proxies(); len(p) > 0 {
+	tensors := networkTensors(t.network, t.layout.params.of(t.weights), t.buffers)
+	if p := t.layout.proxies.of(t.weights); len(p) > 0 {
 		tensors = append(tensors, checkpoint.Tensor{Name: proxiesName, Shape: []int{len(p) / t.dim, t.dim}, Data: p})
 	}
 	return tensors
@@ -195,7 +195,7 @@ func (t *trainer) loadPretrained() error {
 	for _, p := range t.network.Params {
 		stages[p.Name] = p.Stage
 	}
-	for _, v := range networkTensors(t.network, t.weights[:t.network.NumParams()], t.buffers) {
+	for _, v := range networkTensors(t.network, t.layout.params.of(t.weights), t.buffers) {
 		if stages[v.Name] == model.Head && !have[v.Name] {
 			continue
 		}

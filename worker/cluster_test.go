@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -71,25 +72,44 @@ func images(t *testing.T) *dataset.Set {
 	return set
 }
 
-// cluster is a NATS server and a coordinator in this process.
+// cluster is a NATS server and coordinators in this process.
 type cluster struct {
 	t      *testing.T
 	nats   *natsd.Server
+	nodes  []*coordinator.Node
 	client *api.Client
 }
 
-func newCluster(t *testing.T) *cluster {
+// patient is a lease that a busy test machine does not break by chance.
+const patient = 30 * time.Second
+
+// newCluster starts a group of nodes that give workers the lease.
+func newCluster(t *testing.T, nodes int, lease time.Duration) *cluster {
 	t.Helper()
 	server, err := natsd.Start(natsd.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, server.Close()) })
 	c := &cluster{t: t, nats: server}
-	cfg := coordinator.DefaultConfig()
-	cfg.Group, cfg.NATS = "test", c.connect()
-	cfg.Lease = 10 * time.Second // a busy test machine must not lose a worker by chance
-	node, err := coordinator.Start(context.Background(), cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, node.Close()) })
+	peers, listeners := map[string]string{}, map[string]net.Listener{}
+	for i := range nodes {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		id := fmt.Sprintf("c%d", i)
+		peers[id], listeners[id] = l.Addr().String(), l
+	}
+	for id, l := range listeners {
+		cfg := coordinator.DefaultConfig()
+		cfg.ID, cfg.Group, cfg.NATS, cfg.Lease = id, "test", c.connect(), lease
+		if nodes > 1 {
+			cfg.Peers, cfg.RaftAddr, cfg.Listener, cfg.DataDir = peers, peers[id], l, t.TempDir()
+		} else {
+			require.NoError(t, l.Close())
+		}
+		node, err := coordinator.Start(context.Background(), cfg)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, node.Close()) })
+		c.nodes = append(c.nodes, node)
+	}
 	c.client = api.Dial(c.connect(), "test")
 	return c
 }
@@ -146,7 +166,7 @@ func start(ctx context.Context, cfg Config) <-chan outcome {
 // trainWith runs a recipe with w workers and returns its step log and rank 0's result.
 func trainWith(t *testing.T, r *recipe.Recipe, w int) ([]StepRecord, *Result) {
 	t.Helper()
-	c, out := newCluster(t), t.TempDir()
+	c, out := newCluster(t, 1, patient), t.TempDir()
 	id := run.ID(fmt.Sprintf("tiny-%d", w))
 	c.create(id, r, w)
 	var workers []<-chan outcome

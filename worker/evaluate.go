@@ -30,6 +30,13 @@ func (e *Evaluation) RecallAt1() float64 {
 // evalRows is the number of images embedded at once in evaluation.
 const evalRows = 64
 
+// evalPart is the images [lo, hi) of n that a rank embeds: whole blocks of evalRows, so that an image
+// is embedded in the same company, and to the same bits, by any number of workers.
+func evalPart(n int, rank run.Rank, world int) (lo, hi int) {
+	lo, hi = retrieval.Range((n+evalRows-1)/evalRows, rank, world)
+	return min(lo*evalRows, n), min(hi*evalRows, n)
+}
+
 // EmbedOptions says how Embed reads images.
 type EmbedOptions struct {
 	Transform *dataset.Transform
@@ -97,12 +104,17 @@ func (t *trainer) evaluate(ctx context.Context, g *generation) (*Evaluation, err
 	split, dim := t.cfg.Data.Test, t.network.Dim
 	n := len(split.Images)
 	all := make([]float32, n*dim)
-	lo, hi := retrieval.Range(n, g.rank, g.world)
+	lo, hi := evalPart(n, g.rank, g.world)
+	parts := make([]int, g.world)
+	for r := range parts {
+		from, to := evalPart(n, run.Rank(r), g.world)
+		parts[r] = (to - from) * dim
+	}
 	opt := EmbedOptions{Transform: t.source.transform, Limits: t.limits, Threads: t.cfg.Threads}
 	if err := Embed(ctx, all[lo*dim:hi*dim], t.net, t.network, split, lo, hi, opt); err != nil {
 		return nil, fmt.Errorf("evaluation: %w", err)
 	}
-	if err := g.ring.AllGather(ctx, t.step, "evaluation embeddings", all, g.evenParts(n, dim)); err != nil {
+	if err := g.ring.AllGather(ctx, t.step, "evaluation embeddings", all, parts); err != nil {
 		return nil, err
 	}
 	results, err := t.score(ctx, g, all)

@@ -20,24 +20,21 @@ type generation struct {
 	rank    run.Rank
 	world   int
 	ring    *allreduce.Ring
-	shards  []run.Shards // by rank
-	lo, hi  int          // own rows of the global batch
-	rowsOf  []int        // rows by rank
-	journal *journal     // rank 0 only
+	own     run.Shards
+	lo, hi  int      // own rows of the global batch
+	rowsOf  []int    // rows by rank
+	journal *journal // rank 0 only
 }
 
 // newGeneration lays out who owns which rows of a batch of rows in shards equal parts.
 func newGeneration(plan api.Plan, rank run.Rank, ring *allreduce.Ring, rows, shards int) *generation {
 	g := &generation{number: plan.Generation, rank: rank, world: plan.World(), ring: ring}
 	per := rows / shards
+	g.own = plan.Members[rank].Shards
+	g.lo = int(g.own.First) * per
+	g.hi = g.lo + g.own.Count*per
 	for r := range g.world {
-		own := plan.Members[r].Shards
-		g.shards = append(g.shards, own)
-		g.rowsOf = append(g.rowsOf, own.Count*per)
-		if run.Rank(r) == rank {
-			g.lo = int(own.First) * per
-			g.hi = g.lo + own.Count*per
-		}
+		g.rowsOf = append(g.rowsOf, plan.Members[r].Shards.Count*per)
 	}
 	return g
 }
@@ -61,12 +58,6 @@ func (g *generation) evenParts(n, width int) []int {
 	return parts
 }
 
-// anchors is this rank's part of n anchors. Anchors that are examples follow their rows; proxies
-// are dealt in proportion to the shards.
-func (g *generation) anchors(n, rows int) (lo, hi int) {
-	return n * g.lo / rows, n * g.hi / rows
-}
-
 // generation trains as one member of a fixed ring until the run is over or the ring breaks.
 func (t *trainer) generation(ctx context.Context, plan api.Plan, rank run.Rank) (err error) {
 	ring, closeRing, err := t.cfg.connectRing(plan, rank)
@@ -84,7 +75,7 @@ func (t *trainer) generation(ctx context.Context, plan api.Plan, rank run.Rank) 
 	if err := t.meet(ctx, g); err != nil {
 		return fmt.Errorf("generation %d: %w", g.number, err)
 	}
-	t.log.Info("generation begins", "generation", g.number, "rank", rank, "workers", g.world, "shards", g.shards[rank].Count, "step", t.step)
+	t.log.Info("generation begins", "generation", g.number, "rank", rank, "workers", g.world, "shards", g.own.Count, "step", t.step)
 	if rank == 0 {
 		if g.journal, err = openJournal(t.cfg.Out, t.step, t.evaluated == t.step); err != nil {
 			return err
@@ -140,7 +131,7 @@ func (t *trainer) meet(ctx context.Context, g *generation) error {
 	}
 	headers := make([]float32, g.world*headerFloats)
 	t.header(headers[int(g.rank)*headerFloats:])
-	if err := g.ring.AllGather(ctx, t.step, "meeting", headers, parts); err != nil {
+	if err := g.ring.AllGather(ctx, 0, "meeting", headers, parts); err != nil { // the steps differ, that is why
 		return err
 	}
 	root, same := 0, true
@@ -210,3 +201,12 @@ func floatBytes(x []float32) []byte {
 var errDiverged = errors.New("the loss is no longer finite; lower optimizer.lr, set optimizer.clip_norm, or begin with schedule.warmup_epochs")
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+func allFinite(x []float32) bool {
+	for _, v := range x {
+		if v-v != 0 {
+			return false
+		}
+	}
+	return true
+}

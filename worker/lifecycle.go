@@ -72,7 +72,7 @@ func (t *trainer) afterStep(ctx context.Context, g *generation, b *batch) error 
 	if t.cfg.OnStep != nil {
 		t.cfg.OnStep(t.step, t.lastLoss)
 	}
-	votes := int(t.tail()[tailStop])
+	votes := int(t.sums[t.layout.tail.lo+tailStop])
 	if g.rank == 0 {
 		if err := g.journal.write(t.record(g, &t.lastLoss, nil)); err != nil {
 			return err
@@ -82,6 +82,11 @@ func (t *trainer) afterStep(ctx context.Context, g *generation, b *batch) error 
 			if err := t.checkpoint(ctx, nil); err != nil {
 				return err
 			}
+		}
+	}
+	if votes == g.world { // nobody leaves before the checkpoint is written
+		if err := g.ring.Barrier(ctx, t.step, "stop"); err != nil {
+			return err
 		}
 	}
 	if t.leaving && votes > 0 {
@@ -108,9 +113,10 @@ func (t *trainer) finish(ctx context.Context, g *generation) error {
 	return nil
 }
 
-// note tells the coordinator something that the run can do without.
+// note tells the coordinator something that the run can do without. The end of a generation does not
+// cut it off.
 func (t *trainer) note(ctx context.Context, what string, tell func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	if err := tell(ctx); err != nil {
 		t.log.Warn("the coordinator did not take a note", "what", what, "step", t.step, "error", err)

@@ -30,7 +30,7 @@ type trainer struct {
 	net     engine.Net
 	dim     int         // floats of an embedding
 	mode    engine.Mode // of training forwards
-	group   int         // rows of one forward; 0 for all own rows
+	shards  int         // of the global batch
 	sampler *sampler.Sampler
 	source  *source
 	limits  dataset.Limits
@@ -42,11 +42,14 @@ type trainer struct {
 
 	schedule  optim.Schedule
 	optimizer optim.Optimizer
+	layout    layout
 	weights   []float32 // parameters of the network, then proxies
-	sums      []float32 // gradients of weights, sums of batch statistics, tail: what is all-reduced
+	sums      []float32 // one shard's contributions; after reduce, the sums over all shards
+	acc       []int64   // exact sums of contributions
 	buffers   []float32 // running statistics of batch norm
 	rows      []float32 // embeddings of the global batch
-	rowGrads  []float32 // and the gradient by them
+	rowGrads  []float32 // gradient by them, of one shard's anchors
+	rowAcc    []int64   // and of all
 
 	step, total    run.Step // updates done, updates of the whole run
 	evaluated      run.Step // step whose evaluation is done; -1 for none
@@ -78,14 +81,21 @@ func (t *trainer) state() []block {
 	return []block{{"weights", t.weights}, {"buffers", t.buffers}, {"optimizer", t.optimizer.Block()}}
 }
 
-func (t *trainer) proxies() []float32    { return t.weights[t.network.NumParams():] }
-func (t *trainer) grads() []float32      { return t.sums[:len(t.weights)] }
-func (t *trainer) proxyGrads() []float32 { return t.grads()[t.network.NumParams():] }
-func (t *trainer) tail() []float32       { return t.sums[len(t.sums)-tailFloats:] }
+// part is a range [lo, hi) of the flat blocks.
+type part struct{ lo, hi int }
 
-// bufferSums is the part of sums that collects batch statistics.
-func (t *trainer) bufferSums() []float32 {
-	return t.sums[len(t.weights) : len(t.sums)-tailFloats]
+func (p part) of(block []float32) []float32 { return block[p.lo:p.hi:p.hi] }
+
+// layout is the order of the flat blocks: t.weights holds params and proxies; t.sums and t.acc hold
+// their gradients, then the sums of batch statistics, then the tail.
+type layout struct{ params, proxies, buffers, tail part }
+
+func layOut(params, proxies, buffers int) layout {
+	l := layout{params: part{0, params}}
+	l.proxies = part{params, params + proxies}
+	l.buffers = part{l.proxies.hi, l.proxies.hi + buffers}
+	l.tail = part{l.buffers.hi, l.buffers.hi + tailFloats}
+	return l
 }
 
 func newTrainer(cfg *Config) (*trainer, error) {
@@ -159,12 +169,10 @@ func (t *trainer) prepareNetwork(r *recipe.Recipe) (err error) {
 		return err
 	}
 	t.dim = t.network.Dim
+	t.shards = r.Batch.Shards
 	t.mode = engine.Train
-	if t.network.NumBuffers() > 0 {
-		t.group = t.sampler.Rows() / r.Batch.Shards
-		if r.Model.BatchNorm == "frozen" {
-			t.mode, t.group = engine.Frozen, 0
-		}
+	if r.Model.BatchNorm == "frozen" {
+		t.mode = engine.Frozen
 	}
 	return nil
 }
@@ -182,18 +190,19 @@ func (t *trainer) prepareLoss(r *recipe.Recipe) (err error) {
 
 // prepareOptimizer allocates the flat blocks and opens the network on them.
 func (t *trainer) prepareOptimizer(r *recipe.Recipe) (err error) {
-	params := t.network.NumParams()
-	classes := len(t.cfg.Data.Train.Classes)
-	n := params
+	proxies := 0
 	if t.form.UsesProxies() {
-		n += classes * t.dim
+		proxies = len(t.cfg.Data.Train.Classes) * t.dim
 	}
-	buffers := t.network.NumBuffers()
+	t.layout = layOut(t.network.NumParams(), proxies, t.network.NumBuffers())
+	n := t.layout.proxies.hi
 	t.weights = make([]float32, n)
-	t.buffers = make([]float32, buffers)
-	t.sums = make([]float32, n+buffers+tailFloats)
+	t.buffers = make([]float32, t.network.NumBuffers())
+	t.sums = make([]float32, t.layout.tail.hi)
+	t.acc = make([]int64, len(t.sums))
 	t.rows = make([]float32, t.sampler.Rows()*t.dim)
 	t.rowGrads = make([]float32, len(t.rows))
+	t.rowAcc = make([]int64, len(t.rows))
 	o := r.Optimizer
 	t.schedule = ScheduleOf(r)
 	if err := t.schedule.Validate(); err != nil {
@@ -207,8 +216,8 @@ func (t *trainer) prepareOptimizer(r *recipe.Recipe) (err error) {
 		return err
 	}
 	mem := engine.Memory{
-		Params: t.weights[:params:params], Grads: t.sums[:params:params],
-		Buffers: t.buffers, BufferSums: t.bufferSums(),
+		Params: t.layout.params.of(t.weights), Grads: t.layout.params.of(t.sums),
+		Buffers: t.buffers, BufferSums: t.layout.buffers.of(t.sums),
 	}
 	if t.net, err = t.cfg.Engine.Open(t.network, mem, engine.Options{Threads: t.cfg.Threads}); err != nil {
 		return fmt.Errorf("engine %s: %w", t.cfg.Engine.Name(), err)
@@ -232,8 +241,8 @@ func (t *trainer) groups(o recipe.Optimizer) []optim.Group {
 		}
 		stage = p.Stage
 	}
-	if n := t.network.NumParams(); n < len(t.weights) {
-		out = append(out, optim.Group{Lo: n, Hi: len(t.weights), LRScale: o.ProxyLRScale, WeightDecay: o.WeightDecay})
+	if p := t.layout.proxies; p.lo < p.hi {
+		out = append(out, optim.Group{Lo: p.lo, Hi: p.hi, LRScale: o.ProxyLRScale, WeightDecay: o.WeightDecay})
 	}
 	return out
 }
@@ -241,16 +250,15 @@ func (t *trainer) groups(o recipe.Optimizer) []optim.Group {
 // initialize sets the state of a run that has not begun.
 func (t *trainer) initialize() {
 	seed := t.cfg.Recipe.Seed
-	t.network.Init(t.weights[:t.network.NumParams()], t.buffers, seed)
+	t.network.Init(t.layout.params.of(t.weights), t.buffers, seed)
 	clear(t.optimizer.Block())
-	if len(t.proxies()) > 0 {
-		classes := len(t.proxies()) / t.dim
-		std := math.Sqrt(2 / float64(classes)) // Kaiming's fan-out, as the authors of proxy anchor start
-		for c := range classes {
-			r := draw.Of(seed, draw.ProxyInit, uint64(c))
-			for i := range t.dim {
-				t.proxies()[c*t.dim+i] = float32(std * r.Norm())
-			}
+	proxies := t.layout.proxies.of(t.weights)
+	classes := len(proxies) / t.dim
+	std := math.Sqrt(2 / float64(max(classes, 1))) // Kaiming's fan-out, as the authors of proxy anchor start
+	for c := range classes {
+		r := draw.Of(seed, draw.ProxyInit, uint64(c))
+		for i := range t.dim {
+			proxies[c*t.dim+i] = float32(std * r.Norm())
 		}
 	}
 	t.step, t.evaluated = 0, -1
@@ -266,14 +274,14 @@ const bufferMomentum = 0.1
 
 // update applies the reduced sums: the optimizer's step, then the running statistics.
 func (t *trainer) update() error {
-	tail := t.tail()
+	tail := t.layout.tail.of(t.sums)
 	t.lastLoss = Loss{Clean: float64(tail[tailClean]), Mixed: float64(tail[tailMixed])}
 	t.lastLoss.Total = t.lastLoss.Clean + t.lastLoss.Mixed
 	active := optim.Range{Lo: 0, Hi: len(t.weights)}
 	if t.headOnly() {
 		active.Lo, _ = t.network.StageRange(model.Head)
 	}
-	grads := t.grads()[active.Lo:active.Hi]
+	grads := t.sums[active.Lo:active.Hi]
 	o := t.cfg.Recipe.Optimizer
 	optim.ClipValue(grads, o.ClipValue)
 	norm := optim.ClipNorm(grads, o.ClipNorm)
@@ -281,11 +289,11 @@ func (t *trainer) update() error {
 		return errDiverged
 	}
 	lr := t.schedule.LR(int64(t.step), t.sampler.StepsPerEpoch())
-	if err := t.optimizer.Step(t.weights, t.grads(), lr, active); err != nil {
+	if err := t.optimizer.Step(t.weights, t.sums[:len(t.weights)], lr, active); err != nil {
 		return err
 	}
 	if forwards := tail[tailForwards]; forwards > 0 {
-		for i, sum := range t.bufferSums() {
+		for i, sum := range t.layout.buffers.of(t.sums) {
 			t.buffers[i] += bufferMomentum * (sum/forwards - t.buffers[i])
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/metrixml/metrix/allreduce"
 	"github.com/metrixml/metrix/coordinator/api"
+	"github.com/metrixml/metrix/run"
 )
 
 // Run joins the run and trains until it is over. It returns ErrStopped if the worker was asked to
@@ -37,9 +38,15 @@ type member struct {
 	trainer *trainer
 	log     *slog.Logger
 
+	fruitless int      // generations in a row that broke before their first step
+	failedAt  run.Step // where the last of them broke
+
 	mu       sync.Mutex
 	progress api.Progress
 }
+
+// maxFruitless bounds how often a worker tries to meet the others at one and the same step.
+const maxFruitless = 12
 
 // train follows the coordinator's plans, one generation after the other.
 func (m *member) train(ctx context.Context) error {
@@ -146,7 +153,19 @@ func (m *member) afterGeneration(ctx context.Context, plan api.Plan, err error) 
 	case fatal(err):
 		return err
 	}
-	// The collective broke, not this worker: meet again in a new generation.
+	// The collective broke, not this worker: meet again in a new generation, after a pause that grows
+	// while there is no progress.
+	if m.failedAt != m.trainer.step {
+		m.fruitless, m.failedAt = 0, m.trainer.step
+	}
+	if m.fruitless++; m.fruitless > maxFruitless {
+		return fmt.Errorf("%d generations in a row failed at step %d, the last: %w", maxFruitless, m.failedAt, err)
+	}
+	select {
+	case <-time.After(10 * time.Millisecond << (m.fruitless - 1)):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	m.log.Warn("collective failed, asking for a new generation", "generation", plan.Generation, "error", err)
 	askErr := m.cfg.Coordinator.Regroup(ctx, m.cfg.Run, m.cfg.Name, plan.Generation, err.Error())
 	if errors.Is(askErr, api.ErrNotMember) || errors.Is(askErr, api.ErrRunOver) {
