@@ -14,7 +14,8 @@ type Recipe struct {
 	Schedule  Schedule
 	Train     Train
 	Eval      Eval
-	Workers   int // worker processes of `metrix train`; 1 <= Workers <= Batch.Shards
+	Compare   string // "none" or "without_mixing": `metrix train` also trains the same recipe without mixing
+	Workers   int    // worker processes of `metrix train`; 1 <= Workers <= Batch.Shards
 	Engine    Engine
 }
 
@@ -24,7 +25,7 @@ func Default() *Recipe {
 		Name: "run", Seed: 1, Data: defaultData(), Model: defaultModel(), Loss: defaultLoss(),
 		Mix: defaultMix(), Batch: defaultBatch(), Optimizer: defaultOptimizer(),
 		Schedule: defaultSchedule(), Train: defaultTrain(), Eval: defaultEval(),
-		Workers: 1, Engine: defaultEngine(),
+		Compare: "none", Workers: 1, Engine: defaultEngine(),
 	}
 	r.fillDependent(func(string) bool { return false })
 	return r
@@ -43,6 +44,7 @@ func (r *Recipe) fields() []field {
 		{key: "schedule", value: &r.Schedule},
 		{key: "train", value: &r.Train},
 		{key: "eval", value: &r.Eval},
+		choice("compare", &r.Compare, "none", "without_mixing").outsideRun(),
 		intField("workers", &r.Workers, 1, maxShards).outsideRun(),
 		{key: "engine", value: &r.Engine},
 	}
