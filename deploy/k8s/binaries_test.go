@@ -23,14 +23,19 @@ var needed = map[string][]string{
 
 var flagName = regexp.MustCompile(`--([a-z][a-z-]*)`)
 
-// flags builds a binary and returns the flags that its help lists.
-func flags(t *testing.T, name string) map[string]bool {
+// build makes the binaries of the images and returns their folder.
+func build(t *testing.T) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), name)
-	build := exec.Command("go", "build", "-o", binary, "github.com/metrixml/metrix/cmd/"+name)
-	out, err := build.CombinedOutput()
+	dir := t.TempDir()
+	out, err := exec.Command("go", "build", "-o", dir+"/", "github.com/metrixml/metrix/cmd/...").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	help, err := exec.Command(binary, "--help").CombinedOutput()
+	return dir
+}
+
+// flags returns the flags that the help of a command lists.
+func flags(t *testing.T, dir string, command ...string) map[string]bool {
+	t.Helper()
+	help, err := exec.Command(filepath.Join(dir, command[0]), append(command[1:], "--help")...).CombinedOutput()
 	require.NoError(t, err, "%s", help)
 	found := map[string]bool{}
 	for _, match := range flagName.FindAllSubmatch(help, -1) {
@@ -42,8 +47,9 @@ func flags(t *testing.T, name string) map[string]bool {
 
 // METRIX_RAFT_ADDR stands for --raft-addr: what the manifests set must be what the binaries read.
 func TestEnvironmentAndArgumentsAreFlagsOfTheBinaries(t *testing.T) {
+	dir := build(t)
 	for name, want := range needed {
-		known := flags(t, name)
+		known := flags(t, dir, name)
 		eachRoot(t, func(t *testing.T, m *manifests) {
 			c := m.find(t, name).pod.Containers[0]
 			set := map[string]bool{}
@@ -64,6 +70,18 @@ func TestEnvironmentAndArgumentsAreFlagsOfTheBinaries(t *testing.T) {
 				assert.True(t, set[flag], "%s is not given --%s", name, flag)
 			}
 		})
+	}
+}
+
+// The Job that makes images calls a subcommand; it must exist, with these flags.
+func TestDataJobCallsACommandThatExists(t *testing.T) {
+	command := render(t, "overlays/small").jobs["data"].Spec.Template.Spec.Containers[0].Command
+	require.Equal(t, []string{"metrix", "data", "synth"}, command[:3])
+	known := flags(t, build(t), command[:3]...)
+	for _, arg := range command[3:] {
+		if match := flagName.FindStringSubmatch(arg); match != nil {
+			assert.True(t, known[match[1]], "metrix data synth has no flag --%s", match[1])
+		}
 	}
 }
 
@@ -113,7 +131,7 @@ func TestPathsAreMounted(t *testing.T) {
 				}
 				mounted := false
 				for _, mount := range c.VolumeMounts {
-					if mount.MountPath == e.Value || mount.MountPath == filepath.Dir(e.Value) {
+					if mount.MountPath == e.Value || strings.HasPrefix(e.Value, mount.MountPath+"/") {
 						mounted = true
 					}
 				}

@@ -139,8 +139,11 @@ func (m *manifests) workloads() []workload {
 			s.Spec.Template.Spec, s.Spec.VolumeClaimTemplates})
 	}
 	for name, j := range m.jobs {
-		list = append(list, workload{name, *j.Spec.Parallelism, j.Spec.Template.Labels,
-			j.Spec.Template.Spec, nil})
+		pods := int32(1)
+		if j.Spec.Parallelism != nil {
+			pods = *j.Spec.Parallelism
+		}
+		list = append(list, workload{name, pods, j.Spec.Template.Labels, j.Spec.Template.Spec, nil})
 	}
 	return list
 }

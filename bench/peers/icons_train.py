@@ -1,0 +1,454 @@
+#!/usr/bin/env python3
+"""Trains the network of a metrix recipe in plain PyTorch, to compare the recall that both reach.
+
+It shares no code with metrix: everything is written here from the formulas, with PyTorch's own
+convolutions, autograd and AdamW. The random draws differ, so seeds are compared as samples of the
+same distribution, not one by one.
+
+    apt-get install python3-torch python3-pil python3-yaml
+    python3 bench/peers/icons_train.py --data DIR --recipe recipes/icons.yaml --seed 1 --json
+
+Without --recipe the defaults below hold; flags win over the recipe. It covers what such a recipe
+uses: the network conv4 with group norm, multi-similarity, Metrix at embedding level, AdamW.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from PIL import Image
+
+# flag -> (default, where a recipe keeps it)
+SETTINGS = {
+    "seed": (1, "seed"),
+    "size": (48, "data.size"),
+    "resize": (0, "data.resize"),  # 0: 8/7 of size
+    "scale": ([0.3, 1.0], "data.augment.scale"),
+    "ratio": ([0.75, 1.333], "data.augment.ratio"),
+    "flip": (0.5, "data.augment.flip"),
+    "color": (0.2, "data.augment.color"),
+    "mean": ([0.485, 0.456, 0.406], "data.mean"),
+    "std": ([0.229, 0.224, 0.225], "data.std"),
+    "dim": (128, "model.dim"),
+    "width": (32, "model.width"),
+    "beta": (18.0, "loss.params.beta"),
+    "gamma": (75.0, "loss.params.gamma"),
+    "margin": (0.77, "loss.params.margin"),
+    "mix": ("none", "mix.level"),
+    "mix_weight": (0.4, "mix.weight"),
+    "mix_alpha": (2.0, "mix.alpha"),
+    "mix_pairs": ("both", "mix.pairs"),
+    "classes": (16, "batch.classes"),
+    "images": (4, "batch.images"),
+    "lr": (1e-3, "optimizer.lr"),
+    "weight_decay": (1e-4, "optimizer.weight_decay"),
+    "clip_value": (10.0, "optimizer.clip_value"),
+    "schedule": ("constant", "schedule.name"),
+    "warmup_epochs": (0.0, "schedule.warmup_epochs"),
+    "every_epochs": (10, "schedule.every_epochs"),
+    "factor": (0.25, "schedule.factor"),
+    "min_lr": (0.0, "schedule.min_lr"),
+    "epochs": (60, "train.epochs"),
+    "recall": ([1, 2, 4, 8], "eval.recall"),
+}
+
+# What a recipe may say that this script does not do: anything else than these values is refused.
+FIXED = {
+    "data.layout": ("auto", "sop"),
+    "model.arch": ("conv4",),
+    "model.norm": ("group",),
+    "model.pretrained": ("",),
+    "loss.form": ("multi_similarity",),
+    "mix.level": ("none", "embed"),
+    "mix.per": ("step",),
+    "mix.hardest": (0,),
+    "optimizer.name": ("adamw",),
+    "optimizer.clip_norm": (0,),
+    "schedule.head_only_epochs": (0,),
+    "train.steps": (0,),
+}
+
+
+# ---------------------------------------------------------------------------------------- images
+
+
+def read_split(root, index):
+    """Reads one index file of the SOP layout: pixels of every image and a dense class number."""
+    images, classes, dense = [], [], {}
+    with open(os.path.join(root, index)) as lines:
+        next(lines)
+        for line in lines:
+            _, class_id, _, path = line.split()
+            with Image.open(os.path.join(root, path)) as image:
+                images.append(image.convert("RGB"))
+            classes.append(dense.setdefault(class_id, len(dense)))
+    return images, np.array(classes)
+
+
+def find_root(data):
+    for root in (data, os.path.join(data, "Stanford_Online_Products")):
+        if os.path.exists(os.path.join(root, "Ebay_train.txt")):
+            return root
+    for name in sorted(os.listdir(data)):
+        root = os.path.join(data, name, "Stanford_Online_Products")
+        if os.path.exists(os.path.join(root, "Ebay_train.txt")):
+            return root
+    sys.exit(f"{data}: there is no Ebay_train.txt here or in a Stanford_Online_Products below")
+
+
+def random_resized_crop(image, cfg, rng):
+    """Cuts a random part: a share of the area, a shape; the largest allowed part after ten tries."""
+    width, height = image.size
+    low, high = cfg.ratio
+    for _ in range(10):
+        area = width * height * rng.uniform(*cfg.scale)
+        ratio = math.exp(rng.uniform(math.log(low), math.log(high)))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            x, y = rng.randint(width - w + 1), rng.randint(height - h + 1)
+            break
+    else:
+        w, h = width, height
+        if width / height < low:
+            h = round(width / low)
+        elif width / height > high:
+            w = round(height * high)
+        x, y = (width - w) // 2, (height - h) // 2
+    return image.resize((cfg.size, cfg.size), Image.BILINEAR, box=(x, y, x + w, y + h))
+
+
+def grey(pixels):
+    return pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def jitter(pixels, strength, rng):
+    """Brightness, contrast, saturation, in this order, each by its own factor in 1 +- strength."""
+    brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3).astype(np.float32)
+    pixels = np.clip(pixels * brightness, 0, 1)
+    pixels = np.clip(pixels * contrast + grey(pixels).mean() * (1 - contrast), 0, 1)
+    return np.clip(pixels * saturation + grey(pixels)[..., None] * (1 - saturation), 0, 1)
+
+
+def normalise(pixels, cfg):
+    mean, std = np.array(cfg.mean, np.float32), np.array(cfg.std, np.float32)
+    return ((pixels - mean) / std).transpose(2, 0, 1)
+
+
+def train_view(image, cfg, rng):
+    pixels = np.asarray(random_resized_crop(image, cfg, rng), np.float32) / 255
+    if rng.uniform() < cfg.flip:
+        pixels = pixels[:, ::-1]
+    if cfg.color > 0:
+        pixels = jitter(pixels, cfg.color, rng)
+    return normalise(pixels, cfg)
+
+
+def eval_view(image, cfg):
+    """Brings the shorter side to cfg.resize and cuts the centre."""
+    width, height = image.size
+    short = min(width, height)
+    w, h = int(cfg.resize * width / short), int(cfg.resize * height / short)
+    x, y = round((w - cfg.size) / 2), round((h - cfg.size) / 2)
+    image = image.resize((w, h), Image.BILINEAR).crop((x, y, x + cfg.size, y + cfg.size))
+    return normalise(np.asarray(image, np.float32) / 255, cfg)
+
+
+# --------------------------------------------------------------------------------------- batches
+
+
+class Visits:
+    """The images of one class, all of them in random order before any comes again."""
+
+    def __init__(self, images, rng):
+        self.images, self.rng, self.left = images, rng, []
+
+    def take(self, count):
+        taken = []
+        while len(taken) < count:
+            if not self.left:
+                fresh = list(self.rng.permutation(self.images))
+                self.left = [i for i in fresh if i not in taken] + [i for i in fresh if i in taken]
+            taken.append(self.left.pop(0))
+        return taken
+
+
+def epoch_batches(labels, cfg, rng):
+    """The batches of one epoch: passes over all classes, cfg.classes x cfg.images at a time.
+
+    The last batch of a pass is completed with the first classes of the same order.
+    """
+    count = labels.max() + 1
+    visits = [Visits(np.flatnonzero(labels == c), rng) for c in range(count)]
+    for _ in range(passes(labels, cfg)):
+        order = rng.permutation(count)
+        steps = math.ceil(count / cfg.classes)
+        order = np.resize(order, steps * cfg.classes)
+        for chosen in order.reshape(steps, cfg.classes):
+            yield [i for c in chosen for i in visits[c].take(cfg.images)]
+
+
+def passes(labels, cfg):
+    """How often an epoch visits each class, so that it sees about every image once."""
+    return max(1, int(len(labels) / ((labels.max() + 1) * cfg.images) + 0.5))
+
+
+def steps_per_epoch(labels, cfg):
+    return passes(labels, cfg) * math.ceil((labels.max() + 1) / cfg.classes)
+
+
+# --------------------------------------------------------------------------------------- network
+
+
+def conv(inputs, outputs, stride):
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.GroupNorm(8, outputs, eps=1e-5)
+    )
+
+
+class Conv4(nn.Module):
+    """Four 3x3 convolutions with group norm, the last in a residual; average + maximum pooling, a
+    linear layer, unit rows. Weights are normal with variance 2 / fan_out, biases 0."""
+
+    def __init__(self, width, dim):
+        super().__init__()
+        self.conv1 = conv(3, width, 1)
+        self.conv2 = conv(width, 2 * width, 2)
+        self.conv3 = conv(2 * width, 4 * width, 2)
+        self.conv4 = conv(4 * width, 4 * width, 1)
+        self.embedding = nn.Linear(4 * width, dim)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.embedding.bias)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.relu(self.conv2(x))
+        x = F.relu(self.conv3(x))
+        x = F.relu(x + self.conv4(x))
+        x = x.mean((2, 3)) + x.amax((2, 3))
+        return F.normalize(self.embedding(x), eps=1e-12)
+
+
+# ------------------------------------------------------------------------------------------ loss
+
+
+def log1p_sum(exponents, weight=None):
+    """log(1 + sum of weight x e^exponents) over the last axes of each anchor."""
+    exponents = exponents.flatten(1)
+    if weight is not None:
+        exponents = exponents + math.log(max(weight, 1e-30))
+    zero = exponents.new_zeros(len(exponents), 1)
+    return torch.logsumexp(torch.cat([zero, exponents], 1), 1)
+
+
+def multi_similarity(positive, negative, cfg, label=None):
+    """(1/b) log(1 + sum y e^{-b(s-m)}) + (1/g) log(1 + sum (1-y) e^{g(s-m)}), mean over anchors.
+
+    Both arguments are similarities, one row an anchor; label is y of mixed examples, which are
+    positives with weight y and negatives with weight 1 - y.
+    """
+    rest = None if label is None else 1 - label
+    pulled = log1p_sum(-cfg.beta * (positive - cfg.margin), label) / cfg.beta
+    pushed = log1p_sum(cfg.gamma * (negative - cfg.margin), rest) / cfg.gamma
+    return (pulled + pushed).mean()
+
+
+def mixed_similarity(gram, first, second, lam):
+    """s(a, mix(x, y)) of every anchor with the re-normalised mix of every pair first x second."""
+    anchor = torch.arange(len(gram))[:, None]
+    to_first, to_second = gram[anchor, first], gram[anchor, second]
+    between = gram[first[:, :, None], second[:, None, :]]
+    length = (lam**2 + (1 - lam) ** 2 + 2 * lam * (1 - lam) * between).clamp(min=1e-6).sqrt()
+    return (lam * to_first[:, :, None] + (1 - lam) * to_second[:, None, :]) / length
+
+
+def loss_of(rows, labels, cfg, rng):
+    """The clean loss and, if the recipe mixes, cfg.mix_weight times the mixed one.
+
+    Every batch has the same number of rows of each of its classes, so positives and negatives of
+    all anchors form rectangles.
+    """
+    gram = rows @ rows.T
+    same = labels[:, None] == labels[None, :]
+    itself = torch.eye(len(labels), dtype=torch.bool)
+    positive = (same & ~itself).nonzero()[:, 1].view(len(labels), -1)
+    negative = (~same).nonzero()[:, 1].view(len(labels), -1)
+    loss = multi_similarity(gram.gather(1, positive), gram.gather(1, negative), cfg)
+    if cfg.mix == "none":
+        return loss
+    first, lam = positive, rng.beta(cfg.mix_alpha, cfg.mix_alpha)
+    pairs = cfg.mix_pairs
+    if pairs == "both":
+        pairs = ("positive_negative", "anchor_negative")[rng.randint(2)]
+    if pairs == "anchor_negative":
+        first = torch.arange(len(labels))[:, None]
+    similar = mixed_similarity(gram, first, negative, lam)
+    return loss + cfg.mix_weight * multi_similarity(similar, similar, cfg, label=lam)
+
+
+# ------------------------------------------------------------------------------------ evaluation
+
+
+@torch.no_grad()
+def evaluate(network, views, labels, cfg):
+    """Recall@K and MAP@R of every test image among all others; queries without a match are left out."""
+    rows = torch.cat([network(views[i : i + 256]) for i in range(0, len(views), 256)]).double()
+    similar = rows @ rows.T
+    similar.fill_diagonal_(-2)
+    ranked = similar.argsort(dim=1, descending=True, stable=True)[:, :-1]
+    labels = torch.as_tensor(labels)
+    hits = labels[ranked] == labels[:, None]
+    matches = hits.sum(1)
+    valid = matches > 0
+    hits, matches = hits[valid], matches[valid]
+    result = {f"recall@{k}": hits[:, :k].any(1).double().mean().item() for k in cfg.recall}
+    rank = torch.arange(1, hits.shape[1] + 1)
+    within = rank[None, :] <= matches[:, None]
+    precision = hits.cumsum(1) / rank
+    result["map@r"] = ((precision * hits * within).sum(1) / matches).mean().item()
+    return result
+
+
+# ---------------------------------------------------------------------------------------- training
+
+
+def learning_rate(step, per_epoch, cfg):
+    total, warmup = cfg.epochs * per_epoch, round(cfg.warmup_epochs * per_epoch)
+    rate = cfg.lr
+    if cfg.schedule == "step":
+        rate *= cfg.factor ** (step // (cfg.every_epochs * per_epoch))
+    elif cfg.schedule == "cosine" and step > warmup:
+        part = min(1, (step - warmup) / (total - warmup))
+        rate = cfg.min_lr + (cfg.lr - cfg.min_lr) * 0.5 * (1 + math.cos(math.pi * part))
+    if step < warmup:
+        rate *= (step + 1) / warmup
+    return rate
+
+
+def optimizer_of(network, cfg):
+    """AdamW with PyTorch's constants; biases and norms do not decay."""
+    decaying = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decaying, "weight_decay": cfg.weight_decay}, {"params": others, "weight_decay": 0}]
+    return torch.optim.AdamW(groups, lr=cfg.lr)
+
+
+def train(cfg):
+    torch.manual_seed(cfg.seed)
+    torch.set_num_threads(cfg.threads)
+    rng = np.random.RandomState(cfg.seed)
+    root = find_root(cfg.data)
+    images, labels = read_split(root, "Ebay_train.txt")
+    test_images, test_labels = read_split(root, "Ebay_test.txt")
+    views = torch.from_numpy(np.stack([eval_view(image, cfg) for image in test_images]))
+
+    network = Conv4(cfg.width, cfg.dim)
+    optimizer = optimizer_of(network, cfg)
+    per_epoch = steps_per_epoch(labels, cfg)
+    untrained = evaluate(network, views, test_labels, cfg)
+    best, step, started = untrained, 0, time.time()
+    for epoch in range(cfg.epochs):
+        losses = []
+        for batch in epoch_batches(labels, cfg, rng):
+            pixels = torch.from_numpy(np.stack([train_view(images[i], cfg, rng) for i in batch]))
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, per_epoch, cfg)
+            loss = loss_of(network(pixels), torch.as_tensor(labels[batch]), cfg, rng)
+            optimizer.zero_grad()
+            loss.backward()
+            if cfg.clip_value > 0:
+                nn.utils.clip_grad_value_(network.parameters(), cfg.clip_value)
+            optimizer.step()
+            losses.append(loss.item())
+            step += 1
+        last = epoch == cfg.epochs - 1
+        if last or cfg.eval_every and (epoch + 1) % cfg.eval_every == 0:
+            final = evaluate(network, views, test_labels, cfg)
+            best = max(best, final, key=lambda m: m[f"recall@{cfg.recall[0]}"])
+            print(f"epoch {epoch + 1}: loss {np.mean(losses):.4f}, {describe(final)}", file=sys.stderr)
+    return {
+        "seed": cfg.seed,
+        "mix": cfg.mix,
+        "steps": step,
+        "seconds": round(time.time() - started, 1),
+        "loss": float(np.mean(losses)),
+        "untrained": untrained,
+        "final": final,
+        "best": best,
+        "torch": torch.__version__,
+    }
+
+
+def describe(metrics):
+    return ", ".join(f"{name} {100 * value:.2f}" for name, value in metrics.items())
+
+
+# ---------------------------------------------------------------------------------------- settings
+
+
+def recipe_value(recipe, path):
+    for key in path.split("."):
+        if not isinstance(recipe, dict) or key not in recipe:
+            return None
+        recipe = recipe[key]
+    return recipe
+
+
+def settings():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="folder in the SOP layout, or its parent")
+    parser.add_argument("--recipe", help="take the settings of this metrix recipe")
+    parser.add_argument("--threads", type=int, default=2, help="cores for PyTorch")
+    parser.add_argument("--eval-every", type=int, default=0, help="epochs between evaluations, 0: only the last")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    for name, (default, path) in SETTINGS.items():
+        many = isinstance(default, list)
+        kind = type(default[0] if many else default)
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, nargs="+" if many else None,
+                            help=f"{path} of a recipe, by default {default}")
+    cfg = parser.parse_args()
+    recipe = read_recipe(cfg.recipe) if cfg.recipe else {}
+    for name, (default, path) in SETTINGS.items():
+        if getattr(cfg, name) is None:
+            value = recipe_value(recipe, path)
+            if value is None:
+                value = default
+            elif not isinstance(default, (list, str)):
+                value = type(default)(value)  # YAML reads 1e-3 as a string
+            setattr(cfg, name, value)
+    cfg.resize = cfg.resize or (cfg.size * 8 + 3) // 7
+    return cfg
+
+
+def read_recipe(path):
+    import yaml
+
+    with open(path) as text:
+        recipe = yaml.safe_load(text)
+    for key, allowed in FIXED.items():
+        value = recipe_value(recipe, key)
+        if value is not None and value not in allowed:
+            sys.exit(f"{path}: {key} is {value!r}; this script only does {', '.join(map(repr, allowed))}")
+    return recipe
+
+
+def main():
+    cfg = settings()
+    result = train(cfg)
+    if cfg.json:
+        print(json.dumps(result))
+    else:
+        print(f"untrained: {describe(result['untrained'])}")
+        print(f"trained:   {describe(result['final'])}   ({result['steps']} steps, {result['seconds']} s)")
+
+
+if __name__ == "__main__":
+    main()
