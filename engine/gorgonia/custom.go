@@ -48,7 +48,12 @@ func (p *program) external(l *model.External, x *gg.Node) (*gg.Node, error) {
 	if y == nil || y.Shape().TotalSize() != p.n*l.Out.Size() {
 		return nil, fmt.Errorf("layer %s: the graph must return %d rows of %v", l.Name, p.n, l.Out)
 	}
-	return p.reshape(l.Name, x, y, l.Out)
+	for _, declared := range l.Params {
+		if p.graph.To(g.Params[declared.Name].ID()).Len() == 0 {
+			return nil, fmt.Errorf("parameter %s of layer %s is not used in its graph", declared.Name, l.Name)
+		}
+	}
+	return p.reshape(l.Name, y, l.Out)
 }
 
 // tapParam copies a parameter into the graph: Gorgonia's operations may overwrite what they read.
@@ -76,7 +81,7 @@ func (p *program) tapParam(ref model.Ref) (*gg.Node, error) {
 }
 
 // reshape copies the user's output into rows of the declared shape.
-func (p *program) reshape(name string, x, y *gg.Node, out model.Shape) (*gg.Node, error) {
+func (p *program) reshape(name string, y *gg.Node, out model.Shape) (*gg.Node, error) {
 	copyRows := func(dst, src []float32) { copy(dst, src) }
 	return p.unary(name+".out", y, out, copyRows, copyRows)
 }

@@ -42,7 +42,7 @@ type op struct {
 
 // apply adds o to the graph over children.
 func (p *program) apply(o *op, children ...*gg.Node) (*gg.Node, error) {
-	o.p, o.id = p, uint32(len(p.ops)+1)
+	o.p, o.id = p, p.salt+uint32(len(p.ops)+1)
 	for _, c := range children {
 		source, _ := c.Op().(*op)
 		o.inputs = append(o.inputs, source)

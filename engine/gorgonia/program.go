@@ -26,6 +26,7 @@ type key struct {
 // the caller brought.
 type program struct {
 	key
+	salt  uint32
 	net   *network
 	graph *gg.ExprGraph
 	x     *gg.Node
@@ -44,14 +45,27 @@ type program struct {
 
 var errPause = errors.New("paused between forward and backward")
 
-// newProgram builds, differentiates and compiles the graph of k.
-func (net *network) newProgram(k key) (p *program, err error) {
+var errCollision = errors.New("two operations have the same hash")
+
+// newProgram builds the program of k. Gorgonia merges nodes whose 32-bit hashes are equal without
+// looking at them, so a graph in which two hashes meet by chance is built again with other ones.
+func (net *network) newProgram(k key) (*program, error) {
+	for salt := uint32(0); ; salt++ {
+		p, err := net.buildProgram(k, salt<<20)
+		if err == nil || !errors.Is(err, errCollision) || salt == 8 {
+			return p, err
+		}
+	}
+}
+
+// buildProgram builds, differentiates and compiles the graph of k.
+func (net *network) buildProgram(k key, salt uint32) (p *program, err error) {
 	defer func() {
 		if r := recover(); r != nil { // Gorgonia panics where a graph cannot be compiled
 			err = fmt.Errorf("gorgonia: building the %v: %v", k.stage, r)
 		}
 	}()
-	p = &program{key: k, net: net, graph: gg.NewGraph(), nodes: map[model.Ref]*gg.Node{}}
+	p = &program{key: k, salt: salt, net: net, graph: gg.NewGraph(), nodes: map[model.Ref]*gg.Node{}}
 	in := net.model.StageInput(k.stage)
 	p.x = gg.NewTensor(p.graph, gg.Float32, 4, gg.WithShape(p.rows(in)...), gg.WithName("x"))
 	y, _, err := p.layers(net.model.Layers(k.stage), p.x, in)
@@ -60,6 +74,9 @@ func (net *network) newProgram(k key) (p *program, err error) {
 	}
 	if err := p.differentiate(y); err != nil {
 		return nil, fmt.Errorf("gorgonia: differentiating the %v: %w", k.stage, err)
+	}
+	if err := p.checkHashes(); err != nil {
+		return nil, fmt.Errorf("gorgonia: building the %v: %w", k.stage, err)
 	}
 	p.countUses()
 	p.done = make([]bool, len(net.model.Params))
@@ -127,6 +144,24 @@ func (p *program) pause(dst []float32, in [][]float32) error {
 		return errPause
 	}
 	copy(dst, p.dOut)
+	return nil
+}
+
+// checkHashes looks for an op that Gorgonia would take for another node.
+func (p *program) checkHashes() error {
+	seen := map[uint32]*gg.Node{}
+	for _, n := range p.graph.AllNodes() {
+		other := seen[n.Hashcode()]
+		seen[n.Hashcode()] = n
+		if other == nil || other == n {
+			continue
+		}
+		_, a := n.Op().(*op)
+		_, b := other.Op().(*op)
+		if a || b || n.Op() == nil || other.Op() == nil {
+			return errCollision
+		}
+	}
 	return nil
 }
 
