@@ -25,7 +25,7 @@ const patience = 20 * time.Second
 // cluster is a group of nodes in this process around an embedded NATS server. Every node has its own
 // connection, port and data directory, so it can crash and come back.
 type cluster struct {
-	t       *testing.T
+	t       testing.TB
 	server  *natsd.Server
 	peers   map[string]string
 	dirs    map[string]string
@@ -35,7 +35,7 @@ type cluster struct {
 }
 
 // newCluster starts size nodes n0, n1, ... whose peers are known by name, not by IP address.
-func newCluster(t *testing.T, size int) *cluster {
+func newCluster(t testing.TB, size int) *cluster {
 	server, err := natsd.Start(natsd.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, server.Close()) })
@@ -158,7 +158,7 @@ func (c *cluster) agreed(check func(*State) bool) bool {
 
 // worker is a member that watches its plans.
 type worker struct {
-	t      *testing.T
+	t      testing.TB
 	name   string
 	client *api.Client
 	plans  <-chan api.Plan

@@ -13,16 +13,16 @@
 //
 // # Life of a run
 //
-//	          MinWorkers joined                 finish
-//	waiting ---------------------> running ----------------> finished
-//	 ^  ^                           |   |                        |
-//	 |  +---------------------------+   +-------> failed         |
-//	 |       the last member left        fail        |           |
-//	 +-----------------------------------------------+-----------+
-//	                 created again with resume
+//	          MinWorkers joined            finish
+//	waiting ----------------------> running ------> finished
+//	 ^   ^                          |     |             |
+//	 |   +-- the last member left --+     +--> failed   |
+//	 |                                fail       |      |
+//	 +------------------------------- resume ----+------+
 //
 // Once running, a run goes on with any number of members from 1 to S: MinWorkers only holds the
-// start. A run that is over keeps its last plan for those who still watch, and refuses to be joined.
+// start. A run that is over keeps its last plan for those who still watch, and refuses to be joined
+// until it is created again with Spec.Resume. It may fail while it waits as well.
 //
 // # How a command travels
 //

@@ -100,6 +100,25 @@ func TestFollowerRedirects(t *testing.T) {
 	}
 }
 
+// TestDeafLeader: a leader that lost NATS ends nobody's membership and makes way for one that hears.
+func TestDeafLeader(t *testing.T) {
+	c := newCluster(t, 3)
+	client := c.client()
+	require.NoError(t, client.Create(c.ctx(), demo()))
+	a, b := c.join("a"), c.join("b")
+	before := a.until("both train", world(2))
+	b.until("both train", world(2))
+	deaf := c.leader()
+	start := time.Now()
+	c.conns[deaf].Close()
+	require.NoError(t, client.Score(c.ctx(), "demo", api.Score{RecallAt1: 0.5}))
+	t.Logf("leader loses NATS to the next commit: %v with a lease of %v", time.Since(start).Round(time.Millisecond), c.config(deaf).Lease)
+	require.NotEqual(t, deaf, c.leader())
+	plan, err := client.Plan(c.ctx(), "demo")
+	require.NoError(t, err)
+	require.Equal(t, before.Revision, plan.Revision)
+}
+
 // TestNoMajority: a node alone is ready, to let its peers find it, but leads nobody, and the client
 // says so.
 func TestNoMajority(t *testing.T) {

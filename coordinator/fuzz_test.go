@@ -63,7 +63,7 @@ func FuzzRestore(f *testing.F) {
 	b, err := s.Snapshot()
 	require.NoError(f, err)
 	f.Add(b)
-	f.Add([]byte(`{"format":1,"runs":[{"spec":{"run":"demo","shards":-1},"members":[{"rank":7}]}]}`))
+	f.Add([]byte(`{"format":1,"runs":[{"spec":{"run":"demo","hash":"h","shards":3},"phase":"running","members":[{"worker":"a","rank":7,"weight":-1}]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var s State
 		if s.Restore(data) != nil {

@@ -20,9 +20,13 @@ const (
 // lead follows raft's elections and, while this node leads, ends the memberships whose leases ran
 // out. One expiry is proposed at a time, and it names the join it ends, so a worker that joined
 // again in between is safe.
+//
+// A leader that NATS does not reach hears no beat and no client. It ends nobody's membership then,
+// and after a lease hands over to a node that may hear more.
 func (n *Node) lead() {
 	ticker := time.NewTicker(leaseCheck)
 	defer ticker.Stop()
+	heard := n.cfg.Now() // when NATS was last connected, or leadership handed on
 	for {
 		select {
 		case <-n.stop:
@@ -33,12 +37,29 @@ func (n *Node) lead() {
 				n.takeOffice()
 			}
 		case <-ticker.C:
-			if n.Leading() {
-				n.expire()
-			} else if n.raft.State() == raft.Leader {
-				n.takeOffice()
+			now := n.cfg.Now()
+			switch deaf := !n.cfg.NATS.IsConnected(); {
+			case !deaf:
+				heard = now
+			case n.Leading() && now.Sub(heard) > n.cfg.Lease:
+				n.handOver()
+				heard = now
 			}
+			n.rule(now, heard)
 		}
+	}
+}
+
+// rule does a leader's regular work, at now, if NATS was last connected at heard.
+func (n *Node) rule(now, heard time.Time) {
+	switch {
+	case n.raft.State() != raft.Leader:
+	case !n.leading.Load():
+		n.takeOffice()
+	case now != heard:
+		n.leases.restart(now)
+	default:
+		n.expire(now)
 	}
 }
 
@@ -55,8 +76,8 @@ func (n *Node) takeOffice() {
 }
 
 // expire proposes the end of all lapsed memberships in one command.
-func (n *Node) expire() {
-	lapsed := n.leases.lapsed(n.fsm.members(), n.cfg.Now())
+func (n *Node) expire(now time.Time) {
+	lapsed := n.leases.lapsed(n.fsm.members(), now)
 	if len(lapsed) == 0 {
 		return
 	}

@@ -151,11 +151,15 @@ func (n *Node) command(data []byte) api.Reply {
 	return api.Reply{Error: result.Err}
 }
 
-// beat renews a lease and tells the worker of a plan it does not know.
 func (n *Node) beat(data []byte) api.Reply {
 	if !n.Leading() {
 		return n.notLeader()
 	}
+	return n.answerBeat(data)
+}
+
+// answerBeat renews a lease and tells the worker of a plan it does not know.
+func (n *Node) answerBeat(data []byte) api.Reply {
 	b, err := api.DecodeBeat(data)
 	if err != nil {
 		return refuse(err)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/metrixml/metrix/run"
+	"github.com/metrixml/metrix/coordinator/api"
 )
 
 // snapshotFormat is raised when an older program could not read the snapshot.
@@ -40,8 +40,12 @@ func (s *State) Restore(b []byte) error {
 	}
 	fresh := State{count: snap.Count, runs: snap.Runs}
 	for i, r := range snap.Runs {
-		if r == nil || !run.ValidID(r.Spec.Run) {
-			return fmt.Errorf("coordinator: read snapshot: run %d has no valid id", i)
+		if r == nil {
+			return fmt.Errorf("coordinator: read snapshot: run %d is missing", i)
+		}
+		create := Command{ID: "snapshot", Op: api.OpCreate, Run: r.Spec.Run, Spec: &r.Spec}
+		if err := create.Validate(); err != nil {
+			return fmt.Errorf("coordinator: read snapshot: run %d: %w", i, err)
 		}
 	}
 	if !slices.IsSortedFunc(snap.Runs, func(a, b *record) int { return byID(a, b.Spec.Run) }) {
