@@ -19,7 +19,7 @@ func (r *Recipe) Canonical() []byte {
 }
 
 // Hash identifies what decides a run: the SHA-256, in hexadecimal, of the canonical form without
-// workers, engine.threads and data.path. Two recipes with one hash train the same parameters.
+// workers, engine.threads, data.path and compare. Two recipes with one hash train the same parameters.
 func (r *Recipe) Hash() string {
 	var b bytes.Buffer
 	encode(&b, r, "", false)

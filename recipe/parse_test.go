@@ -45,6 +45,7 @@ optimizer: {name: sgd, lr: 6e-4, weight_decay: 0, momentum: 0.8, betas: [0.8, 0.
 schedule: {name: cosine, warmup_epochs: 0.5, every_epochs: 20, factor: 0.5, head_only_epochs: 1, min_lr: 1e-6}
 train: {epochs: 3, steps: 20, eval_every_epochs: 0, eval_every_steps: 5, checkpoint_every_steps: 7, keep: 2}
 eval: {recall: [1, 2, 4, 8]}
+compare: without_mixing
 workers: 3
 engine: {name: gorgonia, threads: 2}
 `
@@ -63,6 +64,7 @@ engine: {name: gorgonia, threads: 2}
 		Schedule:  Schedule{"cosine", 0.5, 20, 0.5, 1, 1e-6},
 		Train:     Train{3, 20, 0, 5, 7, 2},
 		Eval:      Eval{[]int{1, 2, 4, 8}},
+		Compare:   "without_mixing",
 		Workers:   3,
 		Engine:    Engine{"gorgonia", 2},
 	}
@@ -116,7 +118,7 @@ func TestHash(t *testing.T) {
 	}
 	base := hash()
 	require.Len(t, base, 64)
-	for _, same := range []string{"workers=4", "engine.threads=2", "data.path=/elsewhere", "seed=1"} {
+	for _, same := range []string{"workers=4", "engine.threads=2", "data.path=/elsewhere", "compare=without_mixing", "seed=1"} {
 		require.Equal(t, base, hash(same), same)
 	}
 	seen := map[string]string{base: "the base"}
