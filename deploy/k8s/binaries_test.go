@@ -45,9 +45,15 @@ func flags(t *testing.T, dir string, command ...string) map[string]bool {
 	return found
 }
 
-// METRIX_RAFT_ADDR stands for --raft-addr: what the manifests set must be what the binaries read.
-func TestEnvironmentAndArgumentsAreFlagsOfTheBinaries(t *testing.T) {
+func TestManifestsAgreeWithTheBinaries(t *testing.T) {
 	dir := build(t)
+	t.Run("environment", func(t *testing.T) { checkEnvironment(t, dir) })
+	t.Run("data job", func(t *testing.T) { checkDataJob(t, dir) })
+}
+
+// checkEnvironment: METRIX_RAFT_ADDR stands for --raft-addr, and what the manifests set must be what
+// the binaries read.
+func checkEnvironment(t *testing.T, dir string) {
 	for name, want := range needed {
 		known := flags(t, dir, name)
 		eachRoot(t, func(t *testing.T, m *manifests) {
@@ -73,11 +79,11 @@ func TestEnvironmentAndArgumentsAreFlagsOfTheBinaries(t *testing.T) {
 	}
 }
 
-// The Job that makes images calls a subcommand; it must exist, with these flags.
-func TestDataJobCallsACommandThatExists(t *testing.T) {
+// checkDataJob: the Job that makes images calls a subcommand, which must exist with these flags.
+func checkDataJob(t *testing.T, dir string) {
 	command := render(t, "overlays/small").jobs["data"].Spec.Template.Spec.Containers[0].Command
 	require.Equal(t, []string{"metrix", "data", "synth"}, command[:3])
-	known := flags(t, build(t), command[:3]...)
+	known := flags(t, dir, command[:3]...)
 	for _, arg := range command[3:] {
 		if match := flagName.FindStringSubmatch(arg); match != nil {
 			assert.True(t, known[match[1]], "metrix data synth has no flag --%s", match[1])
@@ -149,6 +155,6 @@ func TestRecipesAreAccepted(t *testing.T) {
 		r, err := recipe.Parse("recipe.yaml", []byte(text), nil)
 		require.NoError(t, err)
 		assert.GreaterOrEqual(t, r.Batch.Shards, int(*m.jobs["worker"].Spec.Parallelism))
-		assert.True(t, bytes.Contains([]byte(text), []byte("# Expected:")), "a recipe says what to expect")
+		assert.True(t, bytes.Contains([]byte(text), []byte("# Score:")), "a recipe says what to expect")
 	})
 }

@@ -66,6 +66,19 @@ func TestDockerfilesAgreeWithThePods(t *testing.T) {
 	}
 }
 
+// A binary that loads libraries at run time (purego) needs the C library's loader, with or without
+// cgo: on an image without one it would not start.
+func TestDockerfilesHaveTheLoaderThatTheirBinaryNeeds(t *testing.T) {
+	for image, file := range dockerfiles {
+		command := "github.com/metrixml/metrix/cmd/" + strings.TrimPrefix(image, "metrix-")
+		deps, err := exec.Command("go", "list", "-deps", command).Output()
+		require.NoError(t, err)
+		if strings.Contains(string(deps), "github.com/ebitengine/purego\n") {
+			assert.NotRegexp(t, `(?m)^FROM (scratch|\S*/static)`, read(t, file), image)
+		}
+	}
+}
+
 func read(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.FromSlash(file))

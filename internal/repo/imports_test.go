@@ -34,7 +34,7 @@ func TestWorkersDoNotLinkRaftOrAnEngine(t *testing.T) {
 func TestCoordinatorDoesNotLinkAnEngine(t *testing.T) {
 	all := packages(t)
 	for name, p := range all {
-		if !below(name, "coordinator", "cmd/coordinator") {
+		if !below(name, "coordinator") {
 			continue
 		}
 		for _, dep := range p.deps {
