@@ -20,7 +20,7 @@ type Config struct {
 	Rank       run.Rank       // own position, 0 <= Rank < World
 	World      int            // number of ranks, >= 1
 
-	// ChunkBytes is the payload of one full frame in bytes, a multiple of 4 of at least 4. What is
+	// ChunkBytes is the payload of one full frame in bytes, a multiple of 4 of at least 8. What is
 	// used is min(ChunkBytes, Transport.MaxFrame() - 64), rounded down to whole floats. One MiB
 	// costs half the processor time per byte of 64 KiB over NATS.
 	ChunkBytes int
@@ -52,7 +52,7 @@ func (c Config) Validate() error {
 	check(c.Generation >= 1, "generation is 0, but the first generation is 1")
 	check(c.World >= 1, "world size is %d, but a ring has at least 1 rank", c.World)
 	check(c.Rank >= 0 && int(c.Rank) < max(c.World, 1), "rank %d is outside the world of %d ranks", c.Rank, c.World)
-	check(c.ChunkBytes >= 4 && c.ChunkBytes%4 == 0, "chunk of %d bytes is not a positive multiple of 4", c.ChunkBytes)
+	check(c.ChunkBytes >= 8 && c.ChunkBytes%4 == 0, "chunk of %d bytes is not a multiple of 4 of at least 8", c.ChunkBytes)
 	check(c.Window >= 1 && c.Window <= maxWindow, "window of %d chunks is outside 1..%d", c.Window, maxWindow)
 	check(c.Stall > 0, "stall time-out %v is not positive", c.Stall)
 	return errors.Join(errs...)

@@ -50,7 +50,7 @@ func checkAllReduce(t *testing.T, all []*Ring, n int) {
 		return r.AllReduce(t.Context(), 12, "gradients", x[rank])
 	}))
 	for rank := range x {
-		require.Equal(t, want, x[rank], "all-reduce of %d floats on rank %d", n, rank)
+		requireSame(t, want, x[rank], "all-reduce of %d floats on rank %d", n, rank)
 	}
 }
 
@@ -64,7 +64,7 @@ func checkReduceScatter(t *testing.T, all []*Ring, parts []int) {
 	for rank, lo := 0, 0; rank < len(all); lo, rank = lo+parts[rank], rank+1 {
 		want := own[rank]
 		copy(want[lo:lo+parts[rank]], sum[lo:])
-		require.Equal(t, want, x[rank], "reduce-scatter of parts %v on rank %d", parts, rank)
+		requireSame(t, want, x[rank], "reduce-scatter of parts %v on rank %d", parts, rank)
 	}
 }
 
@@ -79,7 +79,7 @@ func checkAllGather(t *testing.T, all []*Ring, parts []int) {
 		return r.AllGather(t.Context(), 12, "embeddings", x[rank], parts)
 	}))
 	for rank := range x {
-		require.Equal(t, want, x[rank], "all-gather of parts %v on rank %d", parts, rank)
+		requireSame(t, want, x[rank], "all-gather of parts %v on rank %d", parts, rank)
 	}
 }
 
@@ -90,7 +90,7 @@ func checkBroadcast(t *testing.T, all []*Ring, root, n int) {
 		return r.Broadcast(t.Context(), 12, "parameters", run.Rank(root), x[rank])
 	}))
 	for rank := range x {
-		require.Equal(t, want, x[rank], "broadcast of %d floats from rank %d on rank %d", n, root, rank)
+		requireSame(t, want, x[rank], "broadcast of %d floats from rank %d on rank %d", n, root, rank)
 	}
 }
 

@@ -36,7 +36,8 @@
 // Config.Stall: repair is the next generation's work, not the ring's.
 //
 // The order of summation of an element depends on its index, the length and World alone, so the
-// same inputs give the same bits every time, and all ranks hold the same bits.
+// same inputs give the same bits every time, and all ranks hold the same bits. Sums that must not
+// depend on World either are made of integers: ReduceScatterInt64.
 //
 // # Flow control
 //

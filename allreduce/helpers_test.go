@@ -2,6 +2,7 @@ package allreduce
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -110,6 +111,14 @@ func requireNone(t testing.TB, errs []error) {
 	t.Helper()
 	for rank, err := range errs {
 		require.NoError(t, err, "rank %d", rank)
+	}
+}
+
+// requireSame is require.Equal, quick on long vectors that are the same.
+func requireSame(t testing.TB, want, got []float32, format string, args ...any) {
+	t.Helper()
+	if !slices.Equal(want, got) {
+		require.Equal(t, want, got, append([]any{format}, args...)...)
 	}
 }
 
