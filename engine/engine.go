@@ -63,7 +63,8 @@ type Net interface {
 	// rows are features (model.Network.Features). x is only read, and only during the call.
 	Forward(stage model.Stage, mode Mode, x []float32, n int) (Tape, error)
 	// Backward propagates dOut, the gradient of a scalar by the tape's output, adding parameter
-	// gradients to Memory.Grads. It consumes the tape, which is then released.
+	// gradients to Memory.Grads. It consumes the tape, which is then released. Params must be as
+	// they were at the forward. A gradient of the wrong size is refused and leaves the tape alive.
 	Backward(tape Tape, dOut []float32, opt Backward) (dIn []float32, err error)
 	// Close frees what the network holds. Tapes must not be used afterwards.
 	Close() error
@@ -86,6 +87,6 @@ type Backward struct {
 	SkipParams bool
 	// Ready, if not nil, is called as soon as the range [lo, hi) of Grads has received this
 	// backward's whole contribution, in reverse layer order: each parameter of the stage exactly
-	// once. It must not block.
+	// once. It must not block. With SkipParams it is not called.
 	Ready func(lo, hi int)
 }

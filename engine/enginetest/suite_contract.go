@@ -188,12 +188,12 @@ func testMisuse(t *testing.T, e engine.Engine, m *model.Network) {
 	assert.Error(t, err, "no threads")
 }
 
-// testGrowth checks that many steps, with changing numbers of rows, leave no memory and no goroutine
-// behind.
+// testGrowth checks that many steps with changing numbers of rows, and networks opened and closed,
+// leave no memory and no goroutine behind.
 func testGrowth(t *testing.T, e engine.Engine, m *model.Network) {
 	b := openBench(t, e, m, 2)
-	step := func() {
-		for _, n := range []int{1, 2, 5, 2} {
+	step := func(b *bench, counts ...int) {
+		for _, n := range counts {
 			for _, s := range stages {
 				x, dOut := inputs(m, s, n)
 				mode := engine.Frozen
@@ -205,24 +205,36 @@ func testGrowth(t *testing.T, e engine.Engine, m *model.Network) {
 			}
 		}
 	}
-	settle := func() (heap uint64, goroutines int) {
+	checkGrowth(t, "steps", 3, 12, func() { step(b, 1, 2, 5, 2) })
+	checkGrowth(t, "numbers of rows", 1, 3, func() { step(b, 1, 2, 3, 4, 5, 6, 7, 8) })
+	checkGrowth(t, "openings", 2, 8, func() {
+		n, err := e.Open(m, b.mem, engine.Options{Threads: 2})
+		require.NoError(t, err)
+		step(&bench{m, b.mem, n}, 2, 3)
+		require.NoError(t, n.Close())
+	})
+}
+
+// checkGrowth repeats do, first to settle, then to see what it leaves.
+func checkGrowth(t *testing.T, name string, settle, repeat int, do func()) {
+	measure := func() (heap uint64, goroutines int) {
 		var stats runtime.MemStats
 		runtime.GC()
 		runtime.GC()
 		runtime.ReadMemStats(&stats)
 		return stats.HeapAlloc, runtime.NumGoroutine()
 	}
-	for range 3 {
-		step()
+	for range settle {
+		do()
 	}
-	heap, goroutines := settle()
-	for range 12 {
-		step()
+	heap, goroutines := measure()
+	for range repeat {
+		do()
 	}
-	heap2, goroutines2 := settle()
+	heap2, goroutines2 := measure()
 	const slack = 256 << 10
-	assert.Less(t, heap2, heap+slack, "bytes on the heap")
-	assert.LessOrEqual(t, goroutines2, goroutines+1, "goroutines")
+	assert.Less(t, heap2, heap+slack, "bytes on the heap after more %s", name)
+	assert.LessOrEqual(t, goroutines2, goroutines+1, "goroutines after more %s", name)
 }
 
 // testBits checks that results have the same bits from run to run and for any number of threads.

@@ -51,6 +51,10 @@ func (w window) columns(cols, x []float32) {
 func (w window) columnRow(dst, plane []float32, ky, kx int) {
 	y0, y1 := w.inside(ky, w.in.H, w.out.H)
 	x0, x1 := w.inside(kx, w.in.W, w.out.W)
+	if x0 == x1 { // the tap sees padding only
+		clear(dst)
+		return
+	}
 	clear(dst[:y0*w.out.W])
 	clear(dst[y1*w.out.W:])
 	for oy := y0; oy < y1; oy++ {
@@ -94,6 +98,9 @@ func (w window) image(x, cols []float32) {
 func (w window) imageRow(plane, src []float32, ky, kx int) {
 	y0, y1 := w.inside(ky, w.in.H, w.out.H)
 	x0, x1 := w.inside(kx, w.in.W, w.out.W)
+	if x0 == x1 {
+		return
+	}
 	for oy := y0; oy < y1; oy++ {
 		line := src[oy*w.out.W+x0 : oy*w.out.W+x1]
 		at := (oy*w.stride-w.pad+ky)*w.in.W + x0*w.stride - w.pad + kx

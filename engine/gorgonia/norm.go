@@ -222,25 +222,43 @@ func (n *norm) sumsOp(x, y, dy *gg.Node) (*gg.Node, error) {
 	return n.p.apply(o, x, y, dy)
 }
 
-// dotSums returns the sums of d and of d x.
-func dotSums(x, d []float32) (s [2]float64) {
+// dotSums returns the sums of d and of d x, with two accumulators each so that additions overlap.
+func dotSums(x, d []float32) [2]float64 {
+	var s0, s1, q0, q1 float64
 	d = d[:len(x)]
-	for j, v := range x {
-		s[0] += float64(d[j])
-		s[1] += float64(d[j]) * float64(v)
+	i := 0
+	for ; i+1 < len(x); i += 2 {
+		a, b := float64(d[i]), float64(d[i+1])
+		s0 += a
+		s1 += b
+		q0 += a * float64(x[i])
+		q1 += b * float64(x[i+1])
 	}
-	return s
+	if i < len(x) {
+		s0 += float64(d[i])
+		q0 += float64(d[i]) * float64(x[i])
+	}
+	return [2]float64{s0 + s1, q0 + q1}
 }
 
 // gatedSums is dotSums where y > 0.
-func gatedSums(x, y, d []float32) (s [2]float64) {
+func gatedSums(x, y, d []float32) [2]float64 {
+	var s0, s1, q0, q1 float64
 	d, y = d[:len(x)], y[:len(x)]
-	for j, v := range x {
-		g := float64(gate(d[j], y[j]))
-		s[0] += g
-		s[1] += g * float64(v)
+	i := 0
+	for ; i+1 < len(x); i += 2 {
+		a, b := float64(gate(d[i], y[i])), float64(gate(d[i+1], y[i+1]))
+		s0 += a
+		s1 += b
+		q0 += a * float64(x[i])
+		q1 += b * float64(x[i+1])
 	}
-	return s
+	if i < len(x) {
+		a := float64(gate(d[i], y[i]))
+		s0 += a
+		q0 += a * float64(x[i])
+	}
+	return [2]float64{s0 + s1, q0 + q1}
 }
 
 // paramOp adds, per channel, one of the two sums over all rows to Grads.

@@ -50,7 +50,7 @@ func (p *program) maxPool(l *model.MaxPool, x *gg.Node, in model.Shape) (*gg.Nod
 	return p.unary(l.Name, x, w.out, forward, backward)
 }
 
-// maxPlane pools one channel of one image. NaN wins, so that it is seen.
+// maxPlane pools one channel of one image and notes where each maximum was.
 func (w window) maxPlane(y []float32, at []int32, x []float32) {
 	if w.kernel == 2 && w.pad == 0 {
 		w.maxPlane2(y, at, x)
@@ -60,15 +60,13 @@ func (w window) maxPlane(y []float32, at []int32, x []float32) {
 		y0, y1 := max(0, oy*w.stride-w.pad), min(w.in.H, oy*w.stride-w.pad+w.kernel)
 		for ox := range w.out.W {
 			x0, x1 := max(0, ox*w.stride-w.pad), min(w.in.W, ox*w.stride-w.pad+w.kernel)
-			best, from := x[y0*w.in.W+x0], y0*w.in.W+x0
+			from := y0*w.in.W + x0
 			for iy := y0; iy < y1; iy++ {
 				for j := iy*w.in.W + x0; j < iy*w.in.W+x1; j++ {
-					if v := x[j]; v > best || v != v {
-						best, from = v, j
-					}
+					from = larger(x, from, j)
 				}
 			}
-			y[oy*w.out.W+ox], at[oy*w.out.W+ox] = best, int32(from)
+			y[oy*w.out.W+ox], at[oy*w.out.W+ox] = x[from], int32(from)
 		}
 	}
 }
@@ -79,21 +77,21 @@ func (w window) maxPlane2(y []float32, at []int32, x []float32) {
 	for oy := range w.out.H {
 		for ox := range w.out.W {
 			j := oy*w.stride*w.in.W + ox*w.stride
-			best, from := larger(x[j], x[j+1], j, j+1)
-			low, lowFrom := larger(x[j+w.in.W], x[j+w.in.W+1], j+w.in.W, j+w.in.W+1)
-			best, from = larger(best, low, from, lowFrom)
-			y[i], at[i] = best, int32(from)
+			k := j + w.in.W
+			from := larger(x, larger(x, j, j+1), larger(x, k, k+1))
+			y[i], at[i] = x[from], int32(from)
 			i++
 		}
 	}
 }
 
-// larger returns the larger value and its index; the first of equals.
-func larger(a, b float32, i, j int) (float32, int) {
-	if b > a || b != b {
-		return b, j
+// larger returns j if x[j] > x[i], otherwise i. It selects an integer because the compiler does that
+// without a branch, which would be mispredicted half of the time.
+func larger(x []float32, i, j int) int {
+	if x[j] > x[i] {
+		i = j
 	}
-	return a, i
+	return i
 }
 
 // avgMaxPool adds the sum of global average and global maximum pooling.
@@ -107,7 +105,7 @@ func (p *program) avgMaxPool(name string, x *gg.Node, in model.Shape) (*gg.Node,
 			var sum float64
 			for j, v := range plane {
 				sum += float64(v)
-				if v > best || v != v {
+				if v > best {
 					best, from = v, j
 				}
 			}

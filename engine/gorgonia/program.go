@@ -3,6 +3,7 @@ package gorgonia
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/metrixml/metrix/engine"
 	"github.com/metrixml/metrix/model"
@@ -81,6 +82,9 @@ func (net *network) buildProgram(k key, salt uint32) (p *program, err error) {
 	p.countUses()
 	p.done = make([]bool, len(net.model.Params))
 	p.vm = gg.NewTapeMachine(p.graph)
+	// The machine comes with a finalizer that has nothing to do without a GPU, but would keep the
+	// machine, the graph and the ops, which refer to each other in a circle, from being collected.
+	runtime.SetFinalizer(p.vm, nil)
 	return p, nil
 }
 
