@@ -38,8 +38,9 @@ type member struct {
 	trainer *trainer
 	log     *slog.Logger
 
-	fruitless int      // generations in a row that broke before their first step
-	failedAt  run.Step // where the last of them broke
+	trainedIn run.Generation // last generation of this membership that was trained in
+	fruitless int            // generations in a row that broke before their first step
+	failedAt  run.Step       // where the last of them broke
 
 	mu       sync.Mutex
 	progress api.Progress
@@ -73,6 +74,7 @@ func (m *member) membership(ctx context.Context) (over bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("watching run %s: %w", m.cfg.Run, err)
 	}
+	m.trainedIn = 0 // a coordinator that lost its state counts from 1 again
 	var next *api.Plan
 	for {
 		if next == nil {
@@ -115,10 +117,14 @@ func (m *member) nextPlan(ctx context.Context, plans <-chan api.Plan) *api.Plan 
 // follow trains under one plan until a newer one supersedes it, which is returned, or training ends.
 func (m *member) follow(ctx context.Context, plan api.Plan, plans <-chan api.Plan) (next *api.Plan, err error) {
 	rank, training := plan.Rank(m.cfg.Name)
+	if plan.Generation <= m.trainedIn { // its ring is dead; the next one is on its way
+		return nil, nil
+	}
 	if !training || plan.Phase != api.Running {
 		m.log.Info("waiting", "phase", plan.Phase, "generation", plan.Generation, "members", len(plan.Members))
 		return nil, nil
 	}
+	m.trainedIn = plan.Generation
 	gctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)

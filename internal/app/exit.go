@@ -38,16 +38,21 @@ func usage(err error) error {
 // Main runs a command with the process's arguments and returns its exit code. An error is printed
 // as one sentence.
 func Main(cmd *cobra.Command) int {
-	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
-	})
+	prepare(cmd)
 	err := cmd.ExecuteContext(context.Background())
 	code := exitCode(err)
 	if code == exitFailure || code == exitUsage {
 		fmt.Fprintf(os.Stderr, "%s: %s\n", cmd.Name(), sentence(err))
 	}
 	return code
+}
+
+// prepare makes errors ours to print and wrong flags usage errors.
+func prepare(cmd *cobra.Command) {
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
+	})
 }
 
 func exitCode(err error) int {

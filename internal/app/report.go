@@ -15,6 +15,7 @@ import (
 
 	imagedraw "golang.org/x/image/draw"
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
@@ -68,7 +69,7 @@ type neighbour struct {
 func writeReport(ctx context.Context, path string, trials []trial, data string) error {
 	own := trials[len(trials)-1]
 	r := report{Title: string(own.id), Written: time.Now().Format("2 January 2006, 15:04"), Table: resultTable(trials), Phases: phaseShares(own.result)}
-	var losses, recalls []any
+	var losses, recalls []series
 	for _, t := range trials {
 		r.Trials = append(r.Trials, trialFacts{Title: t.title, Result: t.result, Recipe: string(t.recipe.Canonical())})
 		records, err := worker.ReadJournal(t.out)
@@ -76,8 +77,8 @@ func writeReport(ctx context.Context, path string, trials []trial, data string) 
 			return err
 		}
 		loss, recall := curves(records)
-		losses = append(losses, t.title, loss)
-		recalls = append(recalls, t.title, recall)
+		losses = append(losses, series{t.title, loss})
+		recalls = append(recalls, series{t.title, recall})
 	}
 	var err error
 	if r.Loss, err = lineChart("Loss", "step", "loss (mean over the last steps)", losses); err != nil {
@@ -124,15 +125,36 @@ func curves(records []worker.StepRecord) (loss, recall plotter.XYs) {
 	return loss, recall
 }
 
-// lineChart draws named series as an SVG element.
-func lineChart(title, x, y string, series []any) (template.HTML, error) {
+// series is one curve of a chart.
+type series struct {
+	name   string
+	points plotter.XYs
+}
+
+// lineChart draws curves as an SVG element.
+func lineChart(title, x, y string, curves []series) (template.HTML, error) {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
-	p.Add(plotter.NewGrid())
-	p.Legend.Top = true
-	if err := plotutil.AddLines(p, series...); err != nil {
-		return "", fmt.Errorf("chart %q: %w", title, err)
+	for _, style := range []*font.Font{
+		&p.Title.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.Legend.TextStyle.Font,
+	} {
+		style.Variant = "Sans"
 	}
+	p.Add(plotter.NewGrid())
+	for i, curve := range curves {
+		if len(curve.points) == 0 {
+			continue
+		}
+		line, err := plotter.NewLine(curve.points)
+		if err != nil {
+			return "", fmt.Errorf("chart %q: %w", title, err)
+		}
+		line.Color, line.Width = plotutil.Color(i+1), vg.Points(1.5)
+		p.Add(line)
+		p.Legend.Add(curve.name, line)
+	}
+	p.Y.Max += 0.22 * (p.Y.Max - p.Y.Min) // room for the legend above the curves
+	p.Legend.Top = true
 	c := vgsvg.New(13*vg.Centimeter, 8*vg.Centimeter)
 	p.Draw(vgdraw.New(c))
 	var b bytes.Buffer

@@ -119,10 +119,10 @@ func (o *trainOptions) train(cmd *cobra.Command, path string) (err error) {
 // trialsOf returns the runs that a recipe asks for: with compare, first its twin without mixing.
 func trialsOf(r *recipe.Recipe, out string) ([]trial, error) {
 	own := trial{title: titleOf(r), id: run.ID(r.Name), recipe: r, out: out}
-	if !r.Compare || r.Mix.Level == "none" {
+	if r.Compare == "none" || r.Mix.Level == "none" {
 		return []trial{own}, nil
 	}
-	plain, err := recipe.Parse(r.Name, r.Canonical(), []string{"mix.level=none", "compare=false"})
+	plain, err := recipe.Parse(r.Name, r.Canonical(), []string{"mix.level=none", "compare=none"})
 	if err != nil {
 		return nil, fmt.Errorf("the recipe without mixing: %w", err)
 	}

@@ -1,0 +1,182 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/metrixml/metrix/coordinator/api"
+	"github.com/metrixml/metrix/internal/natsd"
+	"github.com/metrixml/metrix/run"
+	"github.com/metrixml/metrix/worker"
+)
+
+// serveNATS is a nats-server process of the tests.
+func serveNATS(port string) int {
+	var opt natsd.Options
+	if _, err := fmt.Sscan(port, &opt.Port); err != nil {
+		return exitUsage
+	}
+	s, err := natsd.Start(opt)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailure
+	}
+	fmt.Println(s.URL())
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	<-ctx.Done()
+	if s.Close() != nil {
+		return exitFailure
+	}
+	return exitOK
+}
+
+// byHand is a cluster of processes started one by one, as the README shows.
+type byHand struct {
+	t            *testing.T
+	w            workspace
+	url          string
+	coordinators map[string]*exec.Cmd
+	client       *api.Client
+}
+
+func startByHand(t *testing.T, w workspace, coordinators int) *byHand {
+	t.Helper()
+	c := &byHand{t: t, w: w, coordinators: map[string]*exec.Cmd{}}
+	server := program(t, "nats-server", "-1")
+	out, err := server.StdoutPipe()
+	require.NoError(t, err)
+	c.launch(server, "nats-server")
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	c.url = strings.TrimSpace(line)
+
+	var peers []string
+	addrs := map[string]string{}
+	for i := range coordinators {
+		id := fmt.Sprintf("c%d", i)
+		addrs[id] = freeAddress(t)
+		peers = append(peers, id+"="+addrs[id])
+	}
+	for id, addr := range addrs {
+		cmd := program(t, "coordinator", "--id", id, "--raft-addr", addr, "--peers", strings.Join(peers, ","), "--nats", c.url, "--data-dir", filepath.Join(w.dir, id))
+		c.launch(cmd, id)
+		c.coordinators[id] = cmd
+	}
+	nc, err := connectNATS(c.url, "test")
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	c.client = api.Dial(nc, defaultGroup)
+	return c
+}
+
+// launch starts a process whose log is shown if the test fails; it is ended with the test.
+func (c *byHand) launch(cmd *exec.Cmd, name string) {
+	c.t.Helper()
+	log, err := os.Create(filepath.Join(c.w.dir, name+".log"))
+	require.NoError(c.t, err)
+	cmd.Stderr = log
+	require.NoError(c.t, cmd.Start())
+	c.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		require.NoError(c.t, log.Close())
+		if text, err := os.ReadFile(log.Name()); c.t.Failed() && err == nil {
+			c.t.Logf("log of %s:\n%s", name, text)
+		}
+	})
+}
+
+// worker starts a worker process; it must finish unless the test kills it.
+func (c *byHand) worker(name, out string, args ...string) *exec.Cmd {
+	c.t.Helper()
+	args = append([]string{"--nats", c.url, "--recipe", c.w.recipe, "--data", c.w.data, "--out", out, "--threads", "1", "--name", name}, args...)
+	cmd := program(c.t, "worker", args...)
+	c.launch(cmd, name)
+	return cmd
+}
+
+// freeAddress returns an address on which nothing listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// waitForStep waits until a run's log has reached a step.
+func waitForStep(t *testing.T, out string, step run.Step) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		records, err := worker.ReadJournal(out)
+		return err == nil && len(records) > 0 && records[len(records)-1].Step >= step
+	}, 2*time.Minute, 5*time.Millisecond, "%s never reached step %d", out, step)
+}
+
+// leader asks the group who leads it.
+func (c *byHand) leader() string {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s, err := c.client.Status(ctx)
+	require.NoError(c.t, err)
+	return s.Leader
+}
+
+// Three coordinators and three workers, started by hand. A worker is killed, a new one joins, the
+// leader of the coordinators is killed: the run has the bits of an undisturbed one.
+func TestByHandWithWorkerAndLeaderKilled(t *testing.T) {
+	w := newWorkspace(t)
+	const steps = "train.steps=400"
+	want := w.train(t, "--out", filepath.Join(w.dir, "undisturbed"), "--workers", "1", "--set", steps)
+
+	c, out := startByHand(t, w, 3), filepath.Join(w.dir, "run")
+	flags := []string{"--set", steps, "--min-workers", "3"}
+	survivors := []*exec.Cmd{c.worker("w0", out, flags...), c.worker("w1", out, flags...)}
+	victim := c.worker("w2", out, flags...)
+
+	waitForStep(t, out, 20)
+	require.NoError(t, victim.Process.Kill())
+	killed := time.Now()
+	waitForWorkers(t, out, 2)
+	t.Logf("a killed worker's shards were taken over after %v", time.Since(killed).Round(time.Millisecond))
+
+	survivors = append(survivors, c.worker("w3", out, flags...))
+	waitForWorkers(t, out, 3)
+
+	require.NoError(t, c.coordinators[c.leader()].Process.Kill())
+	for _, s := range survivors {
+		require.NoError(t, s.Wait(), "worker %v", s.Args)
+	}
+	got, err := worker.ReadResult(out)
+	require.NoError(t, err)
+	require.Equal(t, want.ParameterHash, got.ParameterHash)
+	require.Equal(t, want.Final.Metrics, got.Final.Metrics)
+	requireSameLosses(t, filepath.Join(w.dir, "undisturbed"), out)
+
+	text, _, _, err := execute(NewMetrix(), "status", "--nats", c.url)
+	require.NoError(t, err)
+	require.Contains(t, text, "run tiny: finished")
+}
+
+// waitForWorkers waits until the last step was made by so many workers.
+func waitForWorkers(t *testing.T, out string, workers int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		records, err := worker.ReadJournal(out)
+		return err == nil && len(records) > 0 && records[len(records)-1].Workers == workers
+	}, 2*time.Minute, 5*time.Millisecond, "the run never had %d workers", workers)
+}
