@@ -4,8 +4,7 @@ import (
 	"fmt"
 	"image"
 	"math"
-
-	"golang.org/x/image/draw"
+	"slices"
 
 	random "github.com/metrixml/metrix/internal/draw"
 )
@@ -15,7 +14,8 @@ import (
 // for concurrent use.
 //
 // Sizes, crops and fall-backs follow torchvision's RandomResizedCrop, Resize and CenterCrop, with
-// the antialiased bilinear (tent) filter of Pillow, so that published recipes mean the same here.
+// the antialiased bilinear (tent) filter of Pillow, so that published recipes mean the same here;
+// results are within one step of 8 bits of theirs. Nothing is allocated.
 type Transform struct {
 	Size   int        // side of the result, pixels
 	Resize int        // Eval: the shorter side is brought to this before the centre crop; 0 means Size
@@ -66,27 +66,64 @@ func (t *Transform) Validate() error {
 // Train writes a randomly cropped, flipped and coloured version of img to dst, which has
 // 3*Size*Size floats. All chance comes from r.
 func (t *Transform) Train(dst []float32, img *image.RGBA, r *random.Rand) {
-	crop := t.crop(img.Rect.Dx(), img.Rect.Dy(), r)
-	flip := r.Float64() < t.Flip
-	out := t.scratch()
-	draw.BiLinear.Scale(out, out.Rect, img, crop.Add(img.Rect.Min), draw.Src, nil)
-	t.unpack(dst, out, flip)
-	if t.Color > 0 {
-		t.jitter(dst, r)
-	}
-	t.normalize(dst)
+	t.train(dst, pixelsOf(img), r)
 }
 
 // Eval writes the centre crop of img to dst, which has 3*Size*Size floats.
-func (t *Transform) Eval(dst []float32, img *image.RGBA) {
-	out := t.scratch()
-	src := trimLongSide(img.Rect)
-	draw.BiLinear.Scale(out, t.centre(src.Dx(), src.Dy()), img, src, draw.Src, nil)
-	t.unpack(dst, out, false)
-	t.normalize(dst)
+func (t *Transform) Eval(dst []float32, img *image.RGBA) { t.eval(dst, pixelsOf(img)) }
+
+func (t *Transform) train(dst []float32, src pixels, r *random.Rand) {
+	crop := t.crop(src.w, src.h, r)
+	flip := r.Float64() < t.Flip
+	size := image.Pt(t.Size, t.Size)
+	t.resize(dst, src, crop, size, image.Rectangle{Max: size}, flip, t.Color > 0)
+	if t.Color > 0 {
+		t.jitter(dst, r)
+		t.normalize(dst)
+	}
 }
 
-func (t *Transform) scratch() *image.RGBA { return image.NewRGBA(image.Rect(0, 0, t.Size, t.Size)) }
+func (t *Transform) eval(dst []float32, src pixels) {
+	area := trimLongSide(image.Rect(0, 0, src.w, src.h))
+	full, window := t.centre(area.Dx(), area.Dy())
+	t.resize(dst, src, area, full, window, false, false)
+}
+
+// resize writes the window of area, resized to full, to the planes of dst, mirrored if flip: as they
+// go into the network, or as 0..1 if raw.
+func (t *Transform) resize(dst []float32, src pixels, area image.Rectangle, full image.Point, window image.Rectangle, flip, raw bool) {
+	red, green, blue := t.levels(0, raw), t.levels(1, raw), t.levels(2, raw)
+	n := t.Size
+	plane := n * n
+	rs := resamplers.Get().(*resampler)
+	defer resamplers.Put(rs)
+	rs.start(src, area, full, window)
+	for y := range n {
+		line := rs.at(y)
+		r, g, b := dst[y*n:][:n], dst[plane+y*n:][:n], dst[2*plane+y*n:][:n]
+		if flip {
+			slices.Reverse(line)
+		}
+		for x, v := range line[:n] {
+			r[x] = red[uint8(v)]
+			g[x] = green[uint8(v>>laneBits)]
+			b[x] = blue[uint8(v>>(2*laneBits))]
+		}
+	}
+	rs.src = pixels{} // keep no image alive
+}
+
+// levels are the 256 values that samples of a channel can become. They are those of normalize.
+func (t *Transform) levels(channel int, raw bool) (table [256]float32) {
+	mean, scale := t.Mean[channel], 1/t.Std[channel]
+	for v := range table {
+		table[v] = float32(float32(v) * (1.0 / 255))
+		if !raw {
+			table[v] = (table[v] - mean) * scale
+		}
+	}
+	return table
+}
 
 // crop draws the part of a w x h image to keep: an area share and a shape, tried ten times, then the
 // largest centred crop of an allowed shape.
@@ -133,42 +170,25 @@ func trimLongSide(r image.Rectangle) image.Rectangle {
 	return r
 }
 
-// centre returns where the whole w x h image lies, resized, around a Size x Size window at (0, 0).
-func (t *Transform) centre(w, h int) image.Rectangle {
+// centre returns the size of a w x h image after the resize, and the Size x Size window in its middle.
+func (t *Transform) centre(w, h int) (full image.Point, window image.Rectangle) {
 	side := t.Resize
 	if side == 0 {
 		side = t.Size
 	}
-	rw, rh := side, side
-	if w < h {
-		rh = int(float64(side) * float64(h) / float64(w))
-	} else {
-		rw = int(float64(side) * float64(w) / float64(h))
-	}
-	x := int(math.RoundToEven(float64(rw-t.Size) / 2))
-	y := int(math.RoundToEven(float64(rh-t.Size) / 2))
-	return image.Rect(-x, -y, rw-x, rh-y)
+	full = shorterSide(w, h, side)
+	x := int(math.RoundToEven(float64(full.X-t.Size) / 2))
+	y := int(math.RoundToEven(float64(full.Y-t.Size) / 2))
+	return full, image.Rect(x, y, x+t.Size, y+t.Size)
 }
 
-// unpack spreads 8-bit pixels to planes of 0..1, mirrored if flip.
-func (t *Transform) unpack(dst []float32, src *image.RGBA, flip bool) {
-	n := t.Size
-	plane := n * n
-	first, step := 0, 1
-	if flip {
-		first, step = n-1, -1
+// shorterSide returns the size of a w x h image whose shorter side is brought to side; the longer
+// one is rounded down, as torchvision does.
+func shorterSide(w, h, side int) image.Point {
+	if w < h {
+		return image.Pt(side, int(float64(side)*float64(h)/float64(w)))
 	}
-	r, g, b := dst[:plane], dst[plane:2*plane], dst[2*plane:3*plane]
-	for y := range n {
-		row := src.Pix[y*src.Stride : y*src.Stride+4*n]
-		at := y*n + first
-		for x := 0; x < 4*n; x += 4 {
-			r[at] = float32(row[x]) * (1.0 / 255)
-			g[at] = float32(row[x+1]) * (1.0 / 255)
-			b[at] = float32(row[x+2]) * (1.0 / 255)
-			at += step
-		}
-	}
+	return image.Pt(int(float64(side)*float64(w)/float64(h)), side)
 }
 
 // normalize maps planes of 0..1 to (v - Mean) / Std.
