@@ -59,7 +59,7 @@ func (p *program) convWeightGrad(l *model.Conv, w window, x, dy *gg.Node) (*gg.N
 	o := p.gradOp(l.Name+".weight'", l.W)
 	sizeX, sizeY := w.in.Size(), w.out.Size()
 	o.run = p.paramGrad(l.W, func(dst []float32, in [][]float32) error {
-		p.sumImages(dst, func(worker, i int, beta float32, dst []float32) {
+		p.sumImages(dst, w.area(), func(worker, i int, beta float32, dst []float32) {
 			cols := in[0][i*sizeX : (i+1)*sizeX]
 			if !w.pointwise() {
 				cols = p.net.scratch(worker, w.depth()*w.area())
@@ -75,11 +75,13 @@ func (p *program) convWeightGrad(l *model.Conv, w window, x, dy *gg.Node) (*gg.N
 
 // sumImages adds a sum over the images of the call to dst, with the same bits for any number of
 // threads: images are cut into groups that depend on the call's size alone, each group is summed in
-// order into a buffer of its own, and the buffers are added in order. add must do
+// order into a buffer of its own, and the buffers are added in order. Of small images several go into
+// a group, lest adding the buffers cost as much as the products. add must do
 // dst = term(i) + beta dst.
-func (p *program) sumImages(dst []float32, add func(worker, i int, beta float32, dst []float32)) {
-	const maxGroups, maxFloats = 8, 1 << 24
-	groups := max(1, min(p.n, maxGroups, maxFloats/len(dst)))
+func (p *program) sumImages(dst []float32, area int, add func(worker, i int, beta float32, dst []float32)) {
+	const maxGroups, maxFloats, minPixels = 8, 1 << 24, 64
+	groups := min(p.n, maxGroups, max(2, p.n*area/minPixels))
+	groups = max(1, min(groups, maxFloats/len(dst)))
 	part := p.net.arena.get(groups * len(dst))
 	defer p.net.arena.put(part)
 	parallel(p.net.threads, groups, func(worker, g int) {
