@@ -8,6 +8,8 @@ import (
 	"math"
 	"unsafe"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/metrixml/metrix/allreduce"
 	"github.com/metrixml/metrix/coordinator/api"
 	"github.com/metrixml/metrix/retrieval"
@@ -82,7 +84,9 @@ func (t *trainer) generation(ctx context.Context, plan api.Plan, rank run.Rank) 
 		}
 		defer func() { err = errors.Join(err, g.journal.close()) }()
 	}
-	return t.steps(ctx, g)
+	t.instruments.generations.Add(ctx, 1)
+	return t.instruments.span(ctx, "generation", func(ctx context.Context) error { return t.steps(ctx, g) },
+		attribute.Int64("generation", int64(g.number)), attribute.Int("rank", int(g.rank)), attribute.Int("workers", g.world))
 }
 
 // steps runs the steps that are left, with evaluations and checkpoints between them.
@@ -93,7 +97,8 @@ func (t *trainer) steps(ctx context.Context, g *generation) error {
 	defer l.close()
 	for {
 		if t.evaluationDue() {
-			if err := t.evaluation(ctx, g); err != nil {
+			evaluate := func(ctx context.Context) error { return t.evaluation(ctx, g) }
+			if err := t.instruments.span(ctx, "evaluation", evaluate, attribute.Int64("step", int64(t.step))); err != nil {
 				return err
 			}
 		}
@@ -105,11 +110,12 @@ func (t *trainer) steps(ctx context.Context, g *generation) error {
 		if err != nil {
 			return err
 		}
-		if err := t.trainStep(ctx, g, b); err != nil {
+		train := func(ctx context.Context) error { return t.trainStep(ctx, g, b) }
+		if err := t.instruments.span(ctx, "step", train, attribute.Int64("step", int64(t.step))); err != nil {
 			return fmt.Errorf("step %d: %w", t.step, err)
 		}
 		l.recycle(b)
-		if err := t.afterStep(ctx, g, b); err != nil {
+		if err := t.afterStep(ctx, g); err != nil {
 			return err
 		}
 	}

@@ -39,6 +39,7 @@ func (t *trainer) evaluation(ctx context.Context, g *generation) error {
 		return err
 	}
 	t.evaluated = t.step
+	t.instruments.recall.Record(ctx, e.RecallAt1())
 	t.log.Info("evaluated", "step", t.step, "recall", e.Metrics.Recall, "seconds", e.Seconds)
 	if g.rank != 0 {
 		return nil
@@ -64,10 +65,13 @@ func (t *trainer) evaluation(ctx context.Context, g *generation) error {
 }
 
 // afterStep is the bookkeeping between two steps.
-func (t *trainer) afterStep(ctx context.Context, g *generation, b *batch) error {
+func (t *trainer) afterStep(ctx context.Context, g *generation) error {
 	t.trained++
 	t.trainTime = t.phases.sum()
 	t.rate.add(t.now(), g.hi-g.lo)
+	t.instruments.steps.Add(ctx, 1)
+	t.instruments.images.Add(ctx, int64(g.hi-g.lo))
+	t.instruments.loss.Record(ctx, t.lastLoss.Total)
 	t.onProgress(api.Progress{Step: t.step, Loss: t.lastLoss.Total, ImagesPerSecond: t.rate.perSecond(), Phases: t.phases.seconds()})
 	if t.cfg.OnStep != nil {
 		t.cfg.OnStep(t.step, t.lastLoss)
@@ -147,6 +151,7 @@ func (t *trainer) noteWaits(s allreduce.Stats) {
 	for rank, d := range s.Late {
 		t.waits[strconv.Itoa(rank)] += d.Seconds()
 	}
+	t.instruments.ringBytes.Add(context.Background(), s.BytesSent)
 }
 
 // ParameterHash is the SHA-256 of parameters and proxies, as hexadecimal digits.

@@ -17,14 +17,8 @@ type phases struct {
 	hist    metric.Float64Histogram
 }
 
-func newPhases(meter metric.Meter, now clock) (*phases, error) {
-	h, err := meter.Float64Histogram("metrix.step.phase.duration", metric.WithUnit("s"),
-		metric.WithDescription("Seconds spent in one phase of a training step."),
-		metric.WithExplicitBucketBoundaries(.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10))
-	if err != nil {
-		return nil, err
-	}
-	return &phases{now: now, total: map[string]time.Duration{}, hist: h}, nil
+func newPhases(hist metric.Float64Histogram, now clock) *phases {
+	return &phases{now: now, total: map[string]time.Duration{}, hist: hist}
 }
 
 // start begins the clock of the next phase.

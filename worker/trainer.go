@@ -6,8 +6,6 @@ import (
 	"math"
 	"time"
 
-	"go.opentelemetry.io/otel"
-
 	"github.com/metrixml/metrix/coordinator/api"
 	"github.com/metrixml/metrix/dataset"
 	"github.com/metrixml/metrix/engine"
@@ -61,6 +59,7 @@ type trainer struct {
 
 	// what the result tells
 	phases      *phases
+	instruments *instruments
 	trained     run.Step // steps done by this process
 	trainTime   time.Duration
 	waits       map[string]float64
@@ -101,9 +100,10 @@ func layOut(params, proxies, buffers int) layout {
 func newTrainer(cfg *Config) (*trainer, error) {
 	t := &trainer{cfg: cfg, log: cfg.Logger, now: time.Now, evaluated: -1, best: -1, waits: map[string]float64{}, onProgress: func(api.Progress) {}}
 	var err error
-	if t.phases, err = newPhases(otel.Meter("github.com/metrixml/metrix/worker"), t.now); err != nil {
+	if t.instruments, err = newInstruments(); err != nil {
 		return nil, err
 	}
+	t.phases = newPhases(t.instruments.phase, t.now)
 	for _, part := range []func(*recipe.Recipe) error{t.prepareData, t.prepareNetwork, t.prepareLoss, t.prepareOptimizer} {
 		if err := part(cfg.Recipe); err != nil {
 			return nil, err

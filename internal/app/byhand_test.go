@@ -180,3 +180,27 @@ func waitForWorkers(t *testing.T, out string, workers int) {
 		return err == nil && len(records) > 0 && records[len(records)-1].Workers == workers
 	}, 2*time.Minute, 5*time.Millisecond, "the run never had %d workers", workers)
 }
+
+// A worker that freezes loses its shards to the others, and gets some back when it wakes up.
+func TestByHandWithWorkerFrozen(t *testing.T) {
+	w := newWorkspace(t)
+	const steps = "train.steps=1500"
+	want := w.train(t, "--out", filepath.Join(w.dir, "undisturbed"), "--workers", "1", "--set", steps)
+
+	c, out := startByHand(t, w, 1), filepath.Join(w.dir, "run")
+	flags := []string{"--set", steps, "--min-workers", "2"}
+	a, b := c.worker("w0", out, flags...), c.worker("w1", out, flags...)
+	waitForStep(t, out, 20)
+	require.NoError(t, b.Process.Signal(syscall.SIGSTOP))
+	frozen := time.Now()
+	waitForWorkers(t, out, 1)
+	t.Logf("a frozen worker's shards were taken over after %v", time.Since(frozen).Round(time.Millisecond))
+	require.NoError(t, b.Process.Signal(syscall.SIGCONT))
+	waitForWorkers(t, out, 2)
+	require.NoError(t, a.Wait())
+	require.NoError(t, b.Wait())
+	got, err := worker.ReadResult(out)
+	require.NoError(t, err)
+	require.Equal(t, want.ParameterHash, got.ParameterHash)
+	requireSameLosses(t, filepath.Join(w.dir, "undisturbed"), out)
+}
