@@ -112,7 +112,7 @@ func (o *workerOptions) work(cmd *cobra.Command) (err error) {
 		return err
 	}
 	defer control.Close()
-	data, err := connectNATS(o.nats, o.name+" ring")
+	data, err := connectNATS(o.nats, o.name+" ring", allreduce.ConnectOptions()...)
 	if err != nil {
 		return err
 	}
