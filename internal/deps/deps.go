@@ -12,6 +12,7 @@ import (
 	_ "github.com/hashicorp/raft-boltdb/v2"
 	_ "github.com/nats-io/nats-server/v2/server"
 	_ "github.com/nats-io/nats.go"
+	_ "github.com/nlpodyssey/gopickle/pickle"
 	_ "github.com/nlpodyssey/safetensors"
 	_ "github.com/prometheus/client_golang/prometheus/promhttp"
 	_ "github.com/schollz/progressbar/v3"
