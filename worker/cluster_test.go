@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -71,6 +72,8 @@ func images(t *testing.T) *dataset.Set {
 	require.NoError(t, err)
 	return set
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // cluster is a NATS server and coordinators in this process.
 type cluster struct {

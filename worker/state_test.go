@@ -1,0 +1,78 @@
+package worker
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/metrixml/metrix/checkpoint"
+	"github.com/metrixml/metrix/engine/gorgonia"
+)
+
+func newTestTrainer(t *testing.T, out string, set ...string) *trainer {
+	t.Helper()
+	cfg := &Config{Run: "tiny", Recipe: parse(t, set...), Data: images(t), Engine: gorgonia.New(), Threads: 1, Out: out, Logger: discard()}
+	tr, err := newTrainer(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, tr.close()) })
+	return tr
+}
+
+func TestCheckpointOfAnotherRecipeIsRefused(t *testing.T) {
+	out := t.TempDir()
+	tr := newTestTrainer(t, out)
+	m, err := tr.manifest(nil)
+	require.NoError(t, err)
+	m.Step = 7
+	_, err = checkpoint.Save(CheckpointDir(out), m, map[string][]checkpoint.Tensor{modelFile: tr.modelTensors(), optimizerFile: tr.optimizerTensors()}, 1)
+	require.NoError(t, err)
+	require.NoError(t, tr.restore())
+	require.EqualValues(t, 7, tr.step)
+
+	other := &Config{Run: "tiny", Recipe: parse(t, "seed=4"), Data: images(t), Engine: gorgonia.New(), Threads: 1, Out: out, Logger: discard()}
+	_, err = newTrainer(other)
+	require.ErrorContains(t, err, "belongs to another recipe or seed")
+}
+
+func TestFillNamesWhatDoesNotFit(t *testing.T) {
+	view := func(name string, n int) checkpoint.Tensor {
+		return checkpoint.Tensor{Name: name, Shape: []int{n}, Data: make([]float32, n)}
+	}
+	views := []checkpoint.Tensor{view("a", 2), view("b", 3)}
+	require.NoError(t, fill(views, []checkpoint.Tensor{view("b", 3), view("a", 2)}, false))
+	require.ErrorContains(t, fill(views, []checkpoint.Tensor{view("a", 2)}, false), `"b" is missing`)
+	require.ErrorContains(t, fill(views, []checkpoint.Tensor{view("a", 2), view("b", 4)}, false), `"b" has shape [4]`)
+	more := []checkpoint.Tensor{view("a", 2), view("b", 3), view("c", 1)}
+	require.ErrorContains(t, fill(views, more, false), `"c" is not part`)
+	require.NoError(t, fill(views, more, true))
+}
+
+// A broken image ends the worker with the file's name; nothing hangs.
+func TestABrokenImageIsNamed(t *testing.T) {
+	set := images(t)
+	copied := *set.Train
+	copied.Root = t.TempDir()
+	for i, img := range copied.Images {
+		b, err := os.ReadFile(set.Train.File(i))
+		require.NoError(t, err)
+		path := filepath.Join(copied.Root, img.Path)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		if i == 3 {
+			b = b[:len(b)/3]
+		}
+		require.NoError(t, os.WriteFile(path, b, 0o644))
+	}
+	data := *set
+	data.Train = &copied
+	r := parse(t, "batch.classes=12", "batch.shards=4", "batch.images=5")
+	c, out := newCluster(t, 1, patient), t.TempDir()
+	c.create("run", r, 1)
+	cfg := c.config("run", "w0", r, out)
+	cfg.Data = &data
+	_, err := Run(context.Background(), cfg)
+	require.ErrorContains(t, err, copied.Images[3].Path)
+	require.ErrorContains(t, err, "loading batch")
+}
