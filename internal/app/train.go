@@ -48,7 +48,7 @@ which --resume goes on as if it had not stopped; a second Ctrl-C stops at once.`
 	f := cmd.Flags()
 	f.StringArrayVar(&o.set, "set", nil, "override a key of the recipe, `key=value`; may be repeated")
 	f.IntVar(&o.workers, "workers", 0, "worker processes (default: the recipe's workers)")
-	f.StringVar(&o.out, "out", "", "output folder (default runs/NAME)")
+	f.StringVar(&o.out, "out", "", "output folder (default runs/NAME, or runs/NAME-2 and so on)")
 	f.StringVar(&o.data, "data", "", "folder of the data set (default: the recipe's data.path, or generated images)")
 	f.StringVar(&o.nats, "nats", "", "use the NATS server at this URL instead of an embedded one")
 	f.BoolVar(&o.resume, "resume", false, "go on with the run in the output folder")
@@ -79,7 +79,7 @@ func (o *trainOptions) train(cmd *cobra.Command, path string) (err error) {
 		}
 	}
 	if o.out == "" {
-		o.out = filepath.Join("runs", r.Name)
+		o.out = defaultOut(r.Name, o.resume)
 	}
 	if err := prepareOut(o.out, o.resume); err != nil {
 		return usage(err)
@@ -151,6 +151,26 @@ func countSteps(r *recipe.Recipe, data string) (int64, error) {
 		return 0, err
 	}
 	return worker.ScheduleOf(r).Total(s.StepsPerEpoch()), nil
+}
+
+// defaultOut is runs/NAME, or runs/NAME-2 and so on: the first that is free, or the last that is not
+// if a run is to be resumed.
+func defaultOut(name string, resume bool) string {
+	out := filepath.Join("runs", name)
+	for n := 2; ; n++ {
+		next := fmt.Sprintf("%s-%d", filepath.Join("runs", name), n)
+		free, nextFree := vacant(out), vacant(next)
+		if !resume && free || resume && (free || nextFree) {
+			return out
+		}
+		out = next
+	}
+}
+
+// vacant reports whether a folder is missing or empty.
+func vacant(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err != nil || len(entries) == 0
 }
 
 // prepareOut refuses an output folder that holds another run, and a resume of nothing.

@@ -85,3 +85,16 @@ func requireSameLosses(t *testing.T, a, b string) {
 	}
 	require.Equal(t, read(a), read(b))
 }
+
+func TestDefaultOutputFolder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	fill := func(dir string) { require.NoError(t, os.MkdirAll(filepath.Join(dir, "checkpoints"), 0o755)) }
+	require.Equal(t, "runs/demo", defaultOut("demo", false))
+	require.Equal(t, "runs/demo", defaultOut("demo", true))
+	fill("runs/demo")
+	require.Equal(t, "runs/demo-2", defaultOut("demo", false))
+	require.Equal(t, "runs/demo", defaultOut("demo", true))
+	fill("runs/demo-2")
+	require.Equal(t, "runs/demo-3", defaultOut("demo", false))
+	require.Equal(t, "runs/demo-2", defaultOut("demo", true))
+}
