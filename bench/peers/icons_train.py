@@ -47,6 +47,7 @@ SETTINGS = {
     "mix_pairs": ("both", "mix.pairs"),
     "classes": (16, "batch.classes"),
     "images": (4, "batch.images"),
+    "shards": (0, "batch.shards"),  # 0: as many as classes
     "lr": (1e-3, "optimizer.lr"),
     "weight_decay": (1e-4, "optimizer.weight_decay"),
     "clip_value": (10.0, "optimizer.clip_value"),
@@ -188,7 +189,7 @@ def epoch_batches(labels, cfg, rng):
     visits = [Visits(np.flatnonzero(labels == c), rng) for c in range(count)]
     for _ in range(passes(labels, cfg)):
         order = rng.permutation(count)
-        steps = math.ceil(count / cfg.classes)
+        steps = steps_per_pass(labels, cfg)
         order = np.resize(order, steps * cfg.classes)
         for chosen in order.reshape(steps, cfg.classes):
             yield [i for c in chosen for i in visits[c].take(cfg.images)]
@@ -199,8 +200,17 @@ def passes(labels, cfg):
     return max(1, int(len(labels) / ((labels.max() + 1) * cfg.images) + 0.5))
 
 
+def steps_per_pass(labels, cfg):
+    """The steps that the largest shard needs to show its classes, cfg.classes / cfg.shards at once.
+
+    Shards only decide this number here: one process draws the whole batch.
+    """
+    of_shard = math.ceil((labels.max() + 1) / cfg.shards)
+    return math.ceil(of_shard / (cfg.classes // cfg.shards))
+
+
 def steps_per_epoch(labels, cfg):
-    return passes(labels, cfg) * math.ceil((labels.max() + 1) / cfg.classes)
+    return passes(labels, cfg) * steps_per_pass(labels, cfg)
 
 
 # --------------------------------------------------------------------------------------- network
@@ -425,6 +435,7 @@ def settings():
                 value = type(default)(value)  # YAML reads 1e-3 as a string
             setattr(cfg, name, value)
     cfg.resize = cfg.resize or (cfg.size * 8 + 3) // 7
+    cfg.shards = cfg.shards or cfg.classes
     return cfg
 
 
