@@ -26,6 +26,7 @@ const (
 	Synth                         // generated images; counters: class[, image]
 	Cluster                       // k-means starts of NMI
 	Test                          // tests
+	MixLevel                      // level at which a step mixes; counters: step
 )
 
 // Rand is a small deterministic generator (xoshiro256**). The zero value is not usable: call Of.

@@ -18,7 +18,7 @@ func TestValuesArePartOfWhatASeedMeans(t *testing.T) {
 func TestDecisionsDiffer(t *testing.T) {
 	seen := map[uint64]string{}
 	for seed := uint64(0); seed < 4; seed++ {
-		for p := ShardDeal; p <= Test; p++ {
+		for p := ShardDeal; p <= MixLevel; p++ {
 			for _, c := range [][]uint64{nil, {0}, {1}, {0, 0}, {0, 1}, {1, 0}} {
 				v := Of(seed, p, c...).Uint64()
 				require.Empty(t, seen[v], "seed %d purpose %d counters %v", seed, p, c)
