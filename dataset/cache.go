@@ -25,8 +25,11 @@ type CacheStats struct {
 }
 
 // Cache returns a cache of the split's images that holds at most budget bytes of pixels (4 for each
-// pixel); a budget of 0 or less holds nothing and decodes every time.
+// pixel); a budget of 0 or less holds nothing and decodes every time. A packed split is not cached.
 func (s *Split) Cache(budget int64, l Limits) *Cache {
+	if s.pack != nil {
+		budget = 0 // the system keeps the pages of the file
+	}
 	return &Cache{split: s, limits: l, budget: budget, images: make([]atomic.Pointer[image.RGBA], len(s.Images))}
 }
 

@@ -13,6 +13,7 @@ const (
 	LayoutAuto   = "auto"
 	LayoutSOP    = "sop"
 	LayoutFolder = "folder"
+	LayoutPack   = "pack" // made by Pack
 )
 
 // Image is one image of a split.
@@ -28,13 +29,17 @@ type Split struct {
 	Root    string   // folder that image paths start from
 	Images  []Image  // in the order of the index or, for folders, sorted by class and path
 	Classes []string // name of each dense class: the class_id in decimal, or the folder's name
+
+	store int    // see Delivery.Store
+	turbo *turbo // decodes JPEG files; nil: Go does
+	pack  *pack  // holds the pixels; nil: files do
 }
 
 // Set is an opened collection.
 type Set struct {
 	Name   string // base name of its root folder
 	Root   string // folder that was found to hold the set
-	Layout string // LayoutSOP or LayoutFolder
+	Layout string // LayoutSOP, LayoutFolder or LayoutPack
 	Train  *Split
 	Test   *Split
 }
@@ -57,20 +62,26 @@ func (s *Split) Labels() []int32 {
 	return out
 }
 
-// File returns the path of image i on this machine.
+// File returns the path of image i on this machine. In a pack no such file need exist.
 func (s *Split) File(i int) string {
 	return filepath.Join(s.Root, filepath.FromSlash(s.Images[i].Path))
 }
 
-// Open opens the set at path. layout is LayoutSOP, LayoutFolder, or LayoutAuto (also "") to find
-// out: a folder that holds Ebay_train.txt, or whose only such subfolder does, is SOP; any other with
-// folders of images is one folder per class. Open reads the indexes and folder listings, not the
-// images: Verify does that.
+// Open opens the set at path. layout is LayoutSOP, LayoutFolder, LayoutPack, or LayoutAuto (also "")
+// to find out: a folder that holds train.pack and test.pack is a pack, whichever layout the files had
+// that it was made of; one that holds Ebay_train.txt, or whose only such subfolder does, is SOP; any
+// other with folders of images is one folder per class. Open reads the indexes and folder listings,
+// not the images: Verify does that.
 func Open(path, layout string) (*Set, error) {
 	if err := checkFolder(path); err != nil {
 		return nil, err
 	}
+	if isPack(path) && (layout == LayoutSOP || layout == LayoutFolder) {
+		layout = LayoutPack // a recipe names the layout of the files, and a pack delivers them alike
+	}
 	switch layout {
+	case LayoutPack:
+		return OpenPack(path)
 	case LayoutSOP:
 		root, err := findSOP(path)
 		if err != nil {
@@ -84,6 +95,9 @@ func Open(path, layout string) (*Set, error) {
 	case LayoutFolder:
 		return openFolder(path)
 	case LayoutAuto, "":
+		if isPack(path) {
+			return OpenPack(path)
+		}
 		root, err := findSOP(path)
 		if err != nil {
 			return nil, err
@@ -93,8 +107,8 @@ func Open(path, layout string) (*Set, error) {
 		}
 		return openFolder(path)
 	}
-	return nil, fmt.Errorf("dataset: unknown layout %q; use %s, %s or %s",
-		layout, LayoutAuto, LayoutSOP, LayoutFolder)
+	return nil, fmt.Errorf("dataset: unknown layout %q; use %s, %s, %s or %s",
+		layout, LayoutAuto, LayoutSOP, LayoutFolder, LayoutPack)
 }
 
 // checkFolder says in one sentence why path cannot hold a set.

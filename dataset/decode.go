@@ -32,21 +32,37 @@ func (l Limits) orDefault() Limits {
 	return d
 }
 
-// Decode reads and decodes image i. See DecodeBytes for what it returns; errors name the file.
+// Decode reads and decodes image i and delivers it as Set.With says. See DecodeBytes for what it
+// returns; errors name the file.
 func (s *Split) Decode(i int, l Limits) (*image.RGBA, error) {
+	if s.pack != nil {
+		var img *image.RGBA
+		err := s.pack.view(i, func(p pixels) { img = p.rgba() })
+		return img, err
+	}
+	img, _, err := s.decodeFile(i, l)
+	return img, err
+}
+
+// decodeFile returns image i as it is delivered, and the bytes of its file.
+func (s *Split) decodeFile(i int, l Limits) (*image.RGBA, []byte, error) {
 	if i < 0 || i >= len(s.Images) {
-		return nil, fmt.Errorf("dataset: decode image %d: the split has images 0 to %d", i, len(s.Images)-1)
+		return nil, nil, fmt.Errorf("dataset: decode image %d: the split has images 0 to %d", i, len(s.Images)-1)
 	}
 	file := s.File(i)
 	data, err := readFile(file, l)
 	if err != nil {
-		return nil, fmt.Errorf("dataset: read %s: %w", file, err)
+		return nil, nil, fmt.Errorf("dataset: read %s: %w", file, err)
 	}
-	img, err := DecodeBytes(data, l)
+	decode := DecodeBytes
+	if s.turbo != nil {
+		decode = s.turbo.decode
+	}
+	img, err := decode(data, l)
 	if err != nil {
-		return nil, fmt.Errorf("dataset: decode %s: %w", file, err)
+		return nil, nil, fmt.Errorf("dataset: decode %s: %w", file, err)
 	}
-	return img, nil
+	return fit(img, s.store), data, nil
 }
 
 // readFile reads a regular file of at most l.MaxBytes.

@@ -72,6 +72,11 @@ func describeSplit(ctx context.Context, s *Split) (SplitInfo, error) {
 	every := max(1, (len(s.Images)+maxSampled-1)/maxSampled)
 	widths, heights := make([]int, len(s.Images)), make([]int, len(s.Images))
 	err := parallel(ctx, runtime.GOMAXPROCS(0), len(s.Images), nil, func(i int) error {
+		if s.pack != nil {
+			r := s.pack.records[i]
+			sizes[i], widths[i], heights[i] = r.bytes(), r.w, r.h
+			return nil
+		}
 		sizes[i] = fileSize(s.File(i))
 		if i%every == 0 && sizes[i] >= 0 {
 			widths[i], heights[i] = headerSize(s.File(i))

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"io"
@@ -52,4 +53,21 @@ func TestIcons(t *testing.T) {
 	require.Empty(t, r.Duplicates)
 	require.Empty(t, r.Train.Single)
 	require.Equal(t, Spread{4, 6.26, 19}, r.Train.PerClass)
+}
+
+// TestIconsPacked packs real images and demands the bits of the files.
+func TestIconsPacked(t *testing.T) {
+	set, err := Open(filepath.Join(icons(t), "icons"), LayoutAuto)
+	require.NoError(t, err)
+	d := Delivery{Store: 48}
+	packed, _ := packOf(t, set, d)
+	files, err := set.With(d)
+	require.NoError(t, err)
+	for i := range set.Test.Images {
+		want, err := files.Test.Decode(i, Limits{})
+		require.NoError(t, err)
+		got, err := packed.Test.Decode(i, Limits{})
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(want.Pix, got.Pix), set.Test.File(i))
+	}
 }

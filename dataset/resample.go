@@ -42,6 +42,12 @@ type resampler struct {
 // resamplers are kept between images. They hold scratch memory and nothing that could change a result.
 var resamplers = sync.Pool{New: func() any { return new(resampler) }}
 
+// release gives r back. It keeps no image alive.
+func (r *resampler) release() {
+	r.src = pixels{}
+	resamplers.Put(r)
+}
+
 // start prepares to resize area of src to full, of which only window is made. window should lie in
 // full; what lies outside repeats the border.
 func (r *resampler) start(src pixels, area image.Rectangle, full image.Point, window image.Rectangle) {

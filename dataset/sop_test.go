@@ -116,7 +116,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		{"file", "auto", "is a file, not a folder; unpack it"},
 		{"empty", "auto", "holds neither Ebay_train.txt nor train and test nor two folders with JPEG or PNG images"},
 		{"empty", "sop", "holds no Ebay_train.txt, nor does a folder in it; give the folder Stanford_Online_Products"},
-		{"empty", "cub", `unknown layout "cub"; use auto, sop or folder`},
+		{"empty", "cub", `unknown layout "cub"; use auto, sop, folder or pack`},
 	} {
 		_, err := Open(filepath.Join(dir, c.path), c.layout)
 		require.ErrorContains(t, err, c.want)

@@ -96,7 +96,7 @@ func (t *Transform) resize(dst []float32, src pixels, area image.Rectangle, full
 	n := t.Size
 	plane := n * n
 	rs := resamplers.Get().(*resampler)
-	defer resamplers.Put(rs)
+	defer rs.release()
 	rs.start(src, area, full, window)
 	for y := range n {
 		line := rs.at(y)
@@ -110,7 +110,6 @@ func (t *Transform) resize(dst []float32, src pixels, area image.Rectangle, full
 			b[x] = blue[uint8(v>>(2*laneBits))]
 		}
 	}
-	rs.src = pixels{} // keep no image alive
 }
 
 // levels are the 256 values that samples of a channel can become. They are those of normalize.

@@ -75,7 +75,8 @@ type Spread struct {
 	Max  int     `json:"max"`
 }
 
-// Verify reads and decodes every image of the set. What is wrong with the set is in the report; the
+// Verify reads and decodes every image of the set; of a pack, it compares the pixels with their
+// checksums, and duplicates are found by the files they came from. What is wrong with the set is in the report; the
 // error is only that ctx ended.
 func Verify(ctx context.Context, set *Set, opt VerifyOptions) (*Report, error) {
 	threads := opt.Threads
@@ -92,7 +93,11 @@ func Verify(ctx context.Context, set *Set, opt VerifyOptions) (*Report, error) {
 	}
 	err := parallel(ctx, threads, total, opt.Progress, func(i int) error {
 		s, k := split(i)
-		checks[i] = checkFile(s.File(k), opt.Limits)
+		if s.pack != nil {
+			checks[i] = s.pack.check(k)
+		} else {
+			checks[i] = checkFile(s.File(k), opt.Limits)
+		}
 		return nil
 	})
 	if err != nil {
