@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"image"
 	"image/jpeg"
+	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,6 +65,58 @@ func BenchmarkTrain(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkLoad measures all that a loader does for one training view: read, decode, resize to the
+// stored side, crop, flip, normalise. -cpu sets the number of goroutines that load. img/s is
+// what they load together by the clock, img/s/core goes by processor time.
+func BenchmarkLoad(b *testing.B) {
+	for _, source := range []struct {
+		name              string
+		side, store, size int
+	}{{"icon64", 64, 0, 56}, {"photo500", 500, 256, 224}} {
+		dir := filepath.Join(b.TempDir(), source.name)
+		if err := Synth(dir, SynthConfig{Classes: 2, Images: 4, Side: source.side, Seed: 1}, nil); err != nil {
+			b.Fatal(err)
+		}
+		set, err := Open(dir, LayoutAuto)
+		if err != nil {
+			b.Fatal(err)
+		}
+		tr := DefaultTransform()
+		tr.Size, tr.Resize = source.size, source.size*8/7
+		for _, decoder := range []string{DecoderGo, DecoderTurbo} {
+			files, err := set.With(Delivery{Store: source.store, Decoder: decoder})
+			if err != nil {
+				b.Logf("without decoder %s: %v", decoder, err)
+				continue
+			}
+			b.Run(source.name+"/files-"+decoder, func(b *testing.B) { benchmarkLoad(b, files.Train, &tr) })
+		}
+		packed, _ := packOf(b, set, Delivery{Store: source.store})
+		b.Run(source.name+"/pack", func(b *testing.B) { benchmarkLoad(b, packed.Train, &tr) })
+	}
+}
+
+func benchmarkLoad(b *testing.B, s *Split, t *Transform) {
+	cache := s.Cache(0, Limits{})
+	var next atomic.Int64
+	b.ReportAllocs()
+	start := processorTime()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		dst := make([]float32, 3*t.Size*t.Size)
+		for pb.Next() {
+			i := next.Add(1)
+			r := random.Of(1, random.Augment, uint64(i))
+			if err := cache.Train(dst, int(i)%len(s.Images), t, r); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	perCore(b, start)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "img/s")
 }
 
 func BenchmarkEval(b *testing.B) {
