@@ -2,9 +2,11 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,6 +28,39 @@ type cluster struct {
 	nc     *nats.Conn
 	node   *coordinator.Node
 	client *api.Client
+}
+
+// address is what others need to ask a running cluster; it lies in the output folder meanwhile.
+type address struct {
+	NATS  string `json:"nats"`
+	Group string `json:"group"`
+}
+
+func addressFile(out string) string { return filepath.Join(out, "cluster.json") }
+
+// readAddress finds the cluster of a run that is going on.
+func readAddress(out string) (address, error) {
+	var a address
+	b, err := os.ReadFile(addressFile(out))
+	if err != nil {
+		return a, fmt.Errorf("no run is going on in %s; its results are in %s", out, filepath.Join(out, "result.json"))
+	}
+	if err := json.Unmarshal(b, &a); err != nil {
+		return a, fmt.Errorf("%s: %w", addressFile(out), err)
+	}
+	return a, nil
+}
+
+// publish lets metrix status find the cluster until the returned function is called.
+func (c *cluster) publish(out string) (func() error, error) {
+	b, err := json.Marshal(address{c.url, c.group})
+	if err == nil {
+		err = os.WriteFile(addressFile(out), append(b, '\n'), 0o644)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("output folder: %w", err)
+	}
+	return func() error { return os.Remove(addressFile(out)) }, nil
 }
 
 // startCluster starts both; dir keeps the coordinator's log.

@@ -17,17 +17,27 @@ func newStatus() *cobra.Command {
 	var url, group string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "status",
+		Use:   "status [OUT]",
 		Short: "Show the coordinators and the runs they know: members, generation, shards, step, loss, images/s",
-		Args:  cobra.NoArgs,
+		Long: `status asks the coordinators at --nats, or those of the metrix train that is going on in the output
+folder OUT.`,
+		Example: "  metrix status runs/demo\n  metrix status --nats nats://nats.metrix:4222",
+		Args:    cobra.MaximumNArgs(1),
 	}
 	f := cmd.Flags()
 	f.StringVar(&url, "nats", nats.DefaultURL, "URL of the NATS server")
 	f.StringVar(&group, "group", defaultGroup, "name of the coordinators' group")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := fromEnvironment(cmd); err != nil {
 			return err
+		}
+		if len(args) == 1 {
+			a, err := readAddress(args[0])
+			if err != nil {
+				return usage(err)
+			}
+			url, group = a.NATS, a.Group
 		}
 		nc, err := connectNATS(url, "metrix status")
 		if err != nil {

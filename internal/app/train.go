@@ -100,6 +100,11 @@ func (o *trainOptions) train(cmd *cobra.Command, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, cluster.close()) }()
+	unpublish, err := cluster.publish(o.out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unpublish()) }()
 	trials, err := trialsOf(r, o.out)
 	if err != nil {
 		return err
