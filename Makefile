@@ -15,12 +15,16 @@ help: ## explain the targets
 	@echo
 	@echo "  PKG=./metrix/ limits test, fuzz and bench to one package; FUZZTIME=1m, BENCH=Loss1024."
 
-setup: ## install what is missing (C compiler for -race, BLAS), as root or through sudo
+setup: ## install what is missing (C compiler, oneDNN, OpenBLAS), as root or through sudo
 	@scripts/setup.sh
 
-build: ## build bin/metrix, bin/coordinator and bin/worker
-	@mkdir -p bin
+build: bin/libmetrix_onednn.so ## build bin/metrix, bin/coordinator, bin/worker and the oneDNN shim
 	$(GO) build -trimpath -o bin/ ./cmd/metrix ./cmd/coordinator ./cmd/worker
+
+# Where it cannot be built the portable engine trains.
+bin/libmetrix_onednn.so: $(wildcard engine/onednn/shim/*)
+	@mkdir -p bin
+	@sh engine/onednn/shim/build.sh $@ >bin/shim.log 2>&1 || echo "build: no oneDNN engine ($$(tail -n 1 bin/shim.log)); run 'make setup'"
 
 demo: setup build ## train on images made here: Recall@K before, without and with mixing
 	@bin/metrix train recipes/demo.yaml

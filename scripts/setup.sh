@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that metrix uses and this machine lacks: a C compiler (the race
-# detector needs one) and OpenBLAS (the portable engine's matrix products run on it when it is
-# there). Nothing here is fatal but a missing Go: what cannot be installed is named, and metrix
-# falls back on plain Go.
+# Installs the Debian packages that metrix uses and this machine lacks: a C compiler (for the race
+# detector, and for the shim of the oneDNN engine), oneDNN, and OpenBLAS for the matrix products of
+# the portable engine. Nothing here is fatal but a missing Go: what cannot be installed is named, and
+# metrix falls back on what there is.
 set -u
 
 if ! command -v go >/dev/null; then
@@ -16,8 +16,11 @@ has_library() {
     { ldconfig -p || /sbin/ldconfig -p; } 2>/dev/null | grep -q "$1"
 }
 
+has_onednn() { echo '#include <dnnl.h>' | ${CC:-gcc} -E -x c - >/dev/null 2>&1; }
+
 wanted=()
 has_compiler || wanted+=(gcc libc6-dev)
+has_onednn || wanted+=(libdnnl-dev)
 has_library libopenblas.so.0 || wanted+=(libopenblas0-pthread)
 [ ${#wanted[@]} -eq 0 ] && exit 0
 
@@ -32,11 +35,19 @@ as_root() {
     fi
 }
 
-# install tries the package lists as they are before it spends time on refreshing them.
+get=(env DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq -o DPkg::Lock::Timeout=60)
+
+# install tries the package lists as they are before it spends time on refreshing them, and the
+# packages one by one before it gives up: one that this system does not have must not cost the others.
 install() {
-    local get=(env DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq -o DPkg::Lock::Timeout=60)
-    as_root "${get[@]}" install -y --no-install-recommends "$@" ||
-        { as_root "${get[@]}" update && as_root "${get[@]}" install -y --no-install-recommends "$@"; }
+    as_root "${get[@]}" install -y --no-install-recommends "$@" && return
+    as_root "${get[@]}" update
+    as_root "${get[@]}" install -y --no-install-recommends "$@" && return
+    local package failed=0
+    for package in "$@"; do
+        as_root "${get[@]}" install -y --no-install-recommends "$package" || failed=1
+    done
+    return $failed
 }
 
 echo "setup: installing ${wanted[*]}"
@@ -50,7 +61,8 @@ elif install "${wanted[@]}" >"$log" 2>&1; then
     exit 0
 fi
 
-echo "setup: could not install ${wanted[*]}: $(tail -n 1 "$log")" >&2
-has_compiler || echo "setup: without a C compiler 'make test' cannot use the race detector" >&2
-has_library libopenblas.so.0 || echo "setup: without OpenBLAS training runs on plain Go, several times slower" >&2
+echo "setup: could not install all of ${wanted[*]}: $(tail -n 1 "$log")" >&2
+has_compiler || echo "setup: without a C compiler 'make test' runs without the race detector" >&2
+has_onednn || echo "setup: without oneDNN training runs on the portable engine, many times slower" >&2
+has_library libopenblas.so.0 || echo "setup: without OpenBLAS the portable engine multiplies in plain Go" >&2
 exit 0
