@@ -13,8 +13,11 @@ import (
 type Report struct {
 	// Loaded is the number of tensors that were put into the network.
 	Loaded int
-	// Ignored are the tensors that the network has no use for: a classifier, counters of batches.
+	// Ignored are the tensors that the network has no use for, such as another classifier.
 	Ignored []string
+	// Counters is the number of further tensors left out that only count batches
+	// ("bn1.num_batches_tracked").
+	Counters int
 	// Kept are the head's tensors that are not there and keep their random start.
 	Kept []string
 }
@@ -27,6 +30,9 @@ func (r Report) String() string {
 	}
 	if len(r.Ignored) > 0 {
 		text += "; ignored " + abridged(r.Ignored)
+	}
+	if r.Counters > 0 {
+		text += fmt.Sprintf("; counters of batches ignored: %d", r.Counters)
 	}
 	return text
 }
@@ -103,9 +109,12 @@ func (a *applier) leftOver(network *model.Network) {
 		layers[root(p.Name)] = true
 	}
 	for name := range a.byName {
-		if layers[root(name)] && !strings.HasSuffix(name, ".num_batches_tracked") {
+		switch {
+		case strings.HasSuffix(name, ".num_batches_tracked"):
+			a.report.Counters++
+		case layers[root(name)]:
 			a.extra = append(a.extra, name)
-		} else {
+		default:
 			a.report.Ignored = append(a.report.Ignored, name)
 		}
 	}
