@@ -11,6 +11,14 @@ type Batch struct {
 	Labels     []int32   // B class numbers; with proxies, 0 <= label < C
 	Dim        int
 	Proxies    []float32 // C x Dim, raw: normalised inside; only for forms that use them
+
+	// Memory holds M x Dim unit rows of earlier steps (cross-batch memory, Wang et al. 2020) and
+	// MemoryLabels their classes. They are candidates of every anchor, positives or negatives like
+	// rows of the batch, but no anchors, and get no gradient. They cost A x M x Dim multiply-adds
+	// twice and A x M floats twice, A being the rows of the range's classes (or its proxies); they
+	// are read in place, never copied.
+	Memory       []float32
+	MemoryLabels []int32
 }
 
 // Size returns B.
@@ -24,6 +32,7 @@ func (b Batch) Classes() int { return len(b.Proxies) / max(b.Dim, 1) }
 type Gradient struct {
 	Embeddings []float32 // B x Dim
 	Proxies    []float32 // C x Dim, by the raw proxies
+	Mixed      []float32 // V x Dim, by Mix.Rows.Embeddings; includes the weight w
 }
 
 // Value is a range of anchors' share of the loss of the global batch: the shares of ranges that
@@ -62,19 +71,46 @@ func (b Batch) check(f Form, grad Gradient) error {
 	if grad.Embeddings != nil && len(grad.Embeddings) != len(b.Embeddings) {
 		return fmt.Errorf("metrix: the embedding gradient has %d floats, the embeddings %d; they must be equal", len(grad.Embeddings), len(b.Embeddings))
 	}
-	for i := range b.Labels {
-		norm := math.Sqrt(squared(b.Embeddings[i*b.Dim:][:b.Dim]))
-		if math.IsNaN(norm) {
-			return fmt.Errorf("metrix: embedding row %d is not a number; training has diverged, lower the learning rate or clip gradients", i)
-		}
-		if math.Abs(norm-1) > unitTolerance {
-			return fmt.Errorf("metrix: embedding row %d has norm %v; rows must have unit length, call Normalize first", i, norm)
-		}
+	if err := checkUnit("embedding", b.Embeddings, b.Dim); err != nil {
+		return err
+	}
+	if err := b.checkMemory(f); err != nil {
+		return err
 	}
 	if f.UsesProxies() {
 		return b.checkProxies(f, grad)
 	}
 	return nil
+}
+
+// checkUnit refuses rows that are not of unit length.
+func checkUnit(what string, x []float32, dim int) error {
+	for i := range len(x) / dim {
+		norm := math.Sqrt(squared(x[i*dim:][:dim]))
+		if math.IsNaN(norm) {
+			return fmt.Errorf("metrix: %s row %d is not a number; training has diverged, lower the learning rate or clip gradients", what, i)
+		}
+		if math.Abs(norm-1) > unitTolerance {
+			return fmt.Errorf("metrix: %s row %d has norm %v; rows must have unit length, call Normalize first", what, i, norm)
+		}
+	}
+	return nil
+}
+
+func (b Batch) checkMemory(f Form) error {
+	if len(b.Memory) != len(b.MemoryLabels)*b.Dim {
+		return fmt.Errorf("metrix: %d memory labels of dimension %d need %d floats, got %d", len(b.MemoryLabels), b.Dim, len(b.MemoryLabels)*b.Dim, len(b.Memory))
+	}
+	if len(b.MemoryLabels) == 0 {
+		return nil
+	}
+	if f.Candidates == Proxy {
+		return fmt.Errorf("metrix: loss form %s compares examples with proxies only, so memory rows would not count; give it none", f.Name)
+	}
+	if f.Listwise != nil && f.Listwise.Between {
+		return fmt.Errorf("metrix: loss form %s compares positives with negatives, which memory rows cannot be; give it none", f.Name)
+	}
+	return checkUnit("memory", b.Memory, b.Dim)
 }
 
 func (b Batch) checkProxies(f Form, grad Gradient) error {

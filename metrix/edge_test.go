@@ -75,8 +75,8 @@ func TestHardestOfAllIsAll(t *testing.T) {
 	p := mixedBatch()
 	for _, name := range metrix.Forms() {
 		l := loss(t, form(t, name, nil), 1)
-		want, x, _ := evaluate(t, l, p, metrix.Mix{Weight: 1, Lambda: 0.4})
-		got, y, _ := evaluate(t, l, p, metrix.Mix{Weight: 1, Lambda: 0.4, Hardest: 100})
+		want, x, _ := evaluate(t, l, p, fitting(l.Form(), metrix.Mix{Weight: 1, Lambda: 0.4}))
+		got, y, _ := evaluate(t, l, p, fitting(l.Form(), metrix.Mix{Weight: 1, Lambda: 0.4, Hardest: 100}))
 		require.Equal(t, want, got)
 		require.Equal(t, x, y)
 	}

@@ -2,14 +2,15 @@ package metrix
 
 // evaluation is the state of one call of Evaluate: the batch in layout order, the similarities and
 // their gradients. Its buffers live on between calls. With R = touched candidates, A = anchors of
-// the range and N = candidates:
+// the range, N = candidates and M = memory rows, whose columns follow those of the candidates:
 //
-//	g, dg   R x N   similarity of candidates, and dL by it
-//	h, dh   A x N   similarity of anchors to candidates; views into g and dg where anchors are
-//	                candidates themselves (own = true)
-//	first   R x N   lambda / |mix(p, n)|, so that s(a, mix(p, n)) = first h[p] + second h[n]
-//	second  R x N   (1 - lambda) / |mix(p, n)|
-//	lambda  R x N, or one row for all where lambda is drawn per step
+//	g, dg   R x (N+M)  similarity of candidates, and dL by it
+//	h, dh   A x (N+M)  similarity of anchors to candidates; views into g and dg where anchors are
+//	                   candidates themselves (own = true)
+//	first   R x mixed  lambda / |mix(p, n)|, so that s(a, mix(p, n)) = first h[p] + second h[n];
+//	                   mixed columns are N, or N+M where memory rows are mixed too
+//	second  R x mixed  (1 - lambda) / |mix(p, n)|
+//	lambda  R x mixed, or one row for all where lambda is drawn per step
 type evaluation struct {
 	layout
 	form   *Form
@@ -19,11 +20,13 @@ type evaluation struct {
 
 	g, dg, h, dh          matrix
 	first, second, lambda matrix
+	mixed                 int // columns of candidates that may be mixed
 	differentiate         bool
 
-	share            float64 // 1 / anchors of the global batch
-	cleanBy, mixedBy factors
-	clean, mixed     []float64 // by position in layout.anchors
+	share                 float64 // 1 / anchors of the global batch
+	cleanBy, mixedBy      factors
+	cleanTerms, rowsTerms []float64 // by position in layout.anchors
+	network               network
 
 	gStore, dgStore, hStore, dhStore     []float32
 	firstStore, secondStore, lambdaStore []float32
@@ -31,35 +34,53 @@ type evaluation struct {
 }
 
 // factors are what the two parts of an anchor are multiplied with before tau: what a mean over
-// something else than all anchors needs.
+// something else than all anchors needs. A Listwise has one part, the positive.
 type factors struct{ positive, negative float64 }
 
 // scratch is what one goroutine works in: O(N).
 type scratch struct {
-	s, c      []float64 // similarities of one row of pairs, and dL by them
-	y         []float32 // labels of clean pairs; drawn lambdas
-	negatives []span
-	heap      []hit
-	counts    [4]int // positive terms: clean +, clean -, mixed +, mixed -
+	s, c        []float64 // similarities of one row of pairs, and dL by them
+	y           []float32 // labels of clean pairs; drawn lambdas
+	negatives   []span
+	seenP       []span // of the view: P(a) and N(a)
+	seenN       []span
+	heap        []hit
+	counts      [4]int // positive terms: clean +, clean -, mixed +, mixed -
+	list, slope []float64
+	listY       []float32
+	between     []float64
+	byRow       []float64 // dL by an anchor's row
+	used        []int32   // mixed rows
 }
 
-// view is what one anchor sees: its row of similarities, P(a) and N(a).
+// view is what one anchor sees: its row of similarities, P(a) and N(a) as runs of its columns.
 type view struct {
-	h, dh     []float32
-	self      int
-	positives [2]span
-	negatives [2]span
+	h, dh                []float32
+	self                 int
+	positives, negatives []span
 }
 
-// look returns the view of anchors[i], which belongs to g.
-func (e *evaluation) look(g group, i int) view {
-	v := view{self: e.anchors[i].self, negatives: [2]span{{0, g.lo}, {g.hi, len(e.order)}}}
-	row := i
-	v.positives = [2]span{{g.lo, g.hi}, {g.hi, g.hi}}
+// look returns the view of anchors[i], which belongs to g. It lies in sc until the next call.
+func (e *evaluation) look(sc *scratch, g group, i int) view {
+	v := view{self: e.anchors[i].self}
+	row, n := i, len(e.order)
+	p, q := sc.seenP[:0], sc.seenN[:0]
 	if e.own {
 		row = v.self
-		v.positives = [2]span{{g.lo, v.self}, {v.self + 1, g.hi}}
+		p = addSpan(addSpan(p, g.lo, v.self), v.self+1, g.hi)
+	} else {
+		p = addSpan(p, g.lo, g.hi)
 	}
+	q = addSpan(addSpan(q, 0, g.lo), g.hi, n)
+	at := n
+	for _, r := range e.runs[g.m0:g.m1] {
+		q = addSpan(q, at, n+r.lo)
+		p = addSpan(p, n+r.lo, n+r.hi)
+		at = n + r.hi
+	}
+	q = addSpan(q, at, n+e.memory)
+	sc.seenP, sc.seenN = p, q
+	v.positives, v.negatives = p, q
 	v.h = e.h.row(row)
 	if e.differentiate {
 		v.dh = e.dh.row(row)
@@ -67,17 +88,53 @@ func (e *evaluation) look(g group, i int) view {
 	return v
 }
 
+// addSpan appends [lo, hi) unless it is empty.
+func addSpan(s []span, lo, hi int) []span {
+	if lo >= hi {
+		return s
+	}
+	return append(s, span{lo, hi})
+}
+
+// before returns the runs, in ascending order, that begin before a column. No run crosses it.
+func before(s []span, column int) []span {
+	for i, r := range s {
+		if r.lo >= column {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// total returns the number of columns of runs.
+func total(s []span) (n int) {
+	for _, r := range s {
+		n += r.hi - r.lo
+	}
+	return n
+}
+
 // evaluateGroup computes the anchors of one class. It writes rows of that class only.
 func (e *evaluation) evaluateGroup(sc *scratch, g group) {
 	for i := g.a0; i < g.a1; i++ {
-		e.clean[i], e.mixed[i] = 0, 0
+		e.cleanTerms[i], e.rowsTerms[i] = 0, 0
 		if at := e.anchors[i].index; at < e.lo || at >= e.hi {
 			continue
 		}
-		v := e.look(g, i)
-		e.clean[i] = e.cleanTerm(sc, v)
-		if e.mix.Weight > 0 {
-			e.mixed[i] = e.mixedTerm(sc, v)
+		v := e.look(sc, g, i)
+		if e.form.Listwise != nil {
+			e.cleanTerms[i] = e.cleanList(sc, v)
+		} else {
+			e.cleanTerms[i] = e.cleanTerm(sc, v)
+		}
+		switch {
+		case e.mix.Weight == 0:
+		case e.mix.Rows != nil:
+			e.rowsTerms[i] = e.networkTerm(sc, g, i)
+		case e.form.Listwise != nil:
+			e.rowsTerms[i] = e.mixedList(sc, v)
+		default:
+			e.rowsTerms[i] = e.mixedTerm(sc, v)
 		}
 	}
 }
@@ -92,31 +149,39 @@ func (e *evaluation) cleanTerm(sc *scratch, v view) float64 {
 	p := pack(sc.s, v.h, v.positives)
 	n := pack(sc.s[len(p):], v.h, v.negatives)
 	y := sc.labels(len(p), len(n))
-	refPos, pos := f.Positive.clean(p, y, byLabel)
+	kept := e.mine(p, n, y)
 	others, yOthers := n, y[len(p):]
 	if f.AllInDenominator {
 		others, yOthers = sc.s[:len(p)+len(n)], y
+		kept[1].join(kept[0])
 	}
-	refNeg, neg := f.Negative.clean(others, yOthers, f.negativeWeight())
-	value, cPos, cNeg := e.combine(e.cleanBy, Sum{pos, refPos}, Sum{neg, refNeg})
+	pos := f.Positive.clean(p, y, byLabel, kept[0])
+	neg := f.Negative.clean(others, yOthers, f.negativeWeight(), kept[1])
+	value, cPos, cNeg := e.combine(e.cleanBy, pos, neg)
 	if !e.differentiate {
 		return value
 	}
 	c := sc.c[:len(p)+len(n)]
 	clear(c)
-	f.Positive.addSlope(c, p, y, byLabel, refPos, cPos)
-	f.Negative.addSlope(c[len(c)-len(others):], others, yOthers, f.negativeWeight(), refNeg, cNeg)
+	if !kept[0].empty() {
+		f.Positive.addSlope(c, p, y, byLabel, pos.Log, cPos)
+	}
+	if !kept[1].empty() {
+		f.Negative.addSlope(c[len(c)-len(others):], others, yOthers, f.negativeWeight(), neg.Log, cNeg)
+	}
 	unpack(v.dh, c, v.positives)
 	unpack(v.dh, c[len(p):], v.negatives)
 	return value
 }
 
-// clean returns the reference exponent and the sum of a part over similarities that are at hand.
-func (p *Part) clean(s []float64, y []float32, w weight) (ref, sum float64) {
-	x := nothing()
-	x.add(s)
-	ref = p.reference(x)
-	return ref, p.sum(s, y, w, ref)
+// clean returns the sum of a part over similarities that are at hand. kept is the extent of those
+// that weigh something.
+func (p *Part) clean(s []float64, y []float32, w weight, kept extent) Sum {
+	if kept.empty() {
+		return Sum{}
+	}
+	ref := p.reference(kept)
+	return Sum{p.sum(s, y, w, ref), ref}
 }
 
 // combine applies sig+, sig- and tau. It returns the anchor's share of the global mean and the
@@ -139,8 +204,8 @@ func (sc *scratch) labels(ones, zeros int) []float32 {
 	return y
 }
 
-// pack copies two runs of a row to the front of dst and returns that part of dst.
-func pack(dst []float64, row []float32, spans [2]span) []float64 {
+// pack copies runs of a row to the front of dst and returns that part of dst.
+func pack(dst []float64, row []float32, spans []span) []float64 {
 	n := 0
 	for _, s := range spans {
 		for _, x := range row[s.lo:s.hi] {
@@ -151,8 +216,8 @@ func pack(dst []float64, row []float32, spans [2]span) []float64 {
 	return dst[:n]
 }
 
-// unpack adds c to two runs of a row.
-func unpack(row []float32, c []float64, spans [2]span) {
+// unpack adds c to runs of a row.
+func unpack(row []float32, c []float64, spans []span) {
 	n := 0
 	for _, s := range spans {
 		for j := s.lo; j < s.hi; j++ {

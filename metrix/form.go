@@ -40,10 +40,24 @@ const (
 	MeanOverAnchors Reduction = iota
 	// MeanOverNonZero averages the strictly positive terms of each part over the whole batch and
 	// adds the two averages, the default of pytorch-metric-learning's pair losses. It needs parts
-	// whose Sigma is the identity. The terms of all anchors have to be counted, so every range of
-	// anchors costs the similarities of the whole batch.
+	// whose Sigma is the identity, or a Listwise. The terms of all anchors have to be counted, so
+	// every range of anchors costs the similarities of the whole batch.
 	MeanOverNonZero
+	// MeanOverTerms averages all terms of each part over the whole batch. Their number follows
+	// from the labels, so a range costs no more than with MeanOverAnchors.
+	MeanOverTerms
 )
+
+// String returns the recipe's word for r.
+func (r Reduction) String() string {
+	switch r {
+	case MeanOverNonZero:
+		return "nonzero"
+	case MeanOverTerms:
+		return "mean"
+	}
+	return "paper"
+}
 
 // Form is a row of the table in the package comment: everything that tells one loss from another.
 // A user's own loss is a literal of this type; the rows of the paper come from NewForm.
@@ -58,9 +72,16 @@ type Form struct {
 	// AllInDenominator makes the negative sum run over positives too: weight 1 in place of 1-y.
 	AllInDenominator bool
 	// MeanOverPresent divides the positive part by the number of anchors that have a positive
-	// in the global batch, in place of the number of all anchors (proxy anchor).
+	// in the global batch, in place of the number of all anchors (proxy anchor). A Listwise is
+	// divided so as a whole.
 	MeanOverPresent bool
 	Reduction       Reduction
+	// Miner, if set, drops pairs from the clean part. The mixed part has Mix.Hardest.
+	Miner Miner
+	// Listwise, if set, takes the place of Tau, Positive and Negative.
+	Listwise *Listwise
+	// Virtual lets Mix.Pairs SameClass add rows to the batch; then nothing else is mixed.
+	Virtual bool
 }
 
 // UsesProxies reports whether the form needs Batch.Proxies.
@@ -68,6 +89,12 @@ func (f Form) UsesProxies() bool { return f.Anchors == Proxy || f.Candidates == 
 
 // validate refuses a literal that cannot be evaluated.
 func (f Form) validate() error {
+	if f.Anchors == Proxy && f.Candidates == Proxy {
+		return fmt.Errorf("metrix: form %q compares proxies with proxies; one end of a pair must be an example", f.Name)
+	}
+	if f.Listwise != nil {
+		return f.validateListwise()
+	}
 	for _, p := range []struct {
 		side string
 		part Part
@@ -76,12 +103,28 @@ func (f Form) validate() error {
 			return fmt.Errorf("metrix: form %q: the %s part lacks Rho or Sigma; set both", f.Name, p.side)
 		}
 	}
-	if f.Anchors == Proxy && f.Candidates == Proxy {
-		return fmt.Errorf("metrix: form %q compares proxies with proxies; one end of a pair must be an example", f.Name)
-	}
 	pairs := !f.Positive.Exponential && !f.Negative.Exponential && !f.AllInDenominator
-	if f.Reduction == MeanOverNonZero && !pairs {
-		return fmt.Errorf("metrix: form %q: a mean over non-zero terms needs parts that are plain sums over pairs", f.Name)
+	if f.Reduction != MeanOverAnchors && !pairs {
+		return fmt.Errorf("metrix: form %q: a mean over terms needs parts that are plain sums over pairs", f.Name)
+	}
+	if f.Miner != nil && f.AllInDenominator {
+		return fmt.Errorf("metrix: form %q: a miner cannot drop pairs of a sum over all candidates; unset one of the two", f.Name)
+	}
+	return nil
+}
+
+func (f Form) validateListwise() error {
+	if f.Listwise.Loss == nil {
+		return fmt.Errorf("metrix: form %q: its Listwise lacks Loss; set it", f.Name)
+	}
+	if f.Reduction == MeanOverTerms && f.Listwise.Terms == nil {
+		return fmt.Errorf("metrix: form %q: a mean over terms needs Listwise.Terms, which counts them", f.Name)
+	}
+	if f.Miner != nil {
+		return fmt.Errorf("metrix: form %q: a miner drops pairs of sums and has no use for a Listwise; leave it nil", f.Name)
+	}
+	if f.Listwise.Between && f.UsesProxies() {
+		return fmt.Errorf("metrix: form %q compares candidates with each other, which needs examples at both ends", f.Name)
 	}
 	return nil
 }

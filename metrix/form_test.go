@@ -36,11 +36,11 @@ func TestScalarFunctionsStateTheirDerivatives(t *testing.T) {
 }
 
 func TestNewFormNamesWhatIsWrong(t *testing.T) {
-	require.Equal(t, []string{"contrastive", "multi_similarity", "binomial_deviance", "lifted_structure", "nca", "proxy_anchor", "proxy_nca"}, metrix.Forms())
-	_, err := metrix.NewForm("triplet", nil)
-	require.ErrorContains(t, err, `no loss form "triplet"; choose one of contrastive, multi_similarity,`)
+	require.Equal(t, []string{"contrastive", "multi_similarity", "binomial_deviance", "lifted_structure", "nca", "proxy_anchor", "proxy_nca", "triplet", "nt_xent", "supcon", "recall_at_k"}, metrix.Forms())
+	_, err := metrix.NewForm("triplets", nil)
+	require.ErrorContains(t, err, `no loss form "triplets"; choose one of contrastive, multi_similarity,`)
 	_, err = metrix.NewForm("multi_similarity", map[string]float64{"alpha": 2})
-	require.ErrorContains(t, err, `has no parameter "alpha"; it has beta (18), gamma (75), margin (0.77)`)
+	require.ErrorContains(t, err, `has no parameter "alpha"; it has beta (18), gamma (75), margin (0.77), miner (0), epsilon (0.1)`)
 	_, err = metrix.NewForm("multi_similarity", map[string]float64{"beta": 0})
 	require.ErrorContains(t, err, "parameter beta of loss form multi_similarity is 0; it must lie in")
 	for _, name := range metrix.Forms() {

@@ -20,18 +20,19 @@ func easier(a, b hit) bool {
 // mixedNegatives returns the negatives that are mixed: N(a), or the hardest k of it as runs of
 // positions in ascending order. The choice is not differentiated.
 func (e *evaluation) mixedNegatives(sc *scratch, v view) []span {
-	sc.negatives = append(sc.negatives[:0], v.negatives[0], v.negatives[1])
-	k, all := e.mix.Hardest, 0
-	for _, n := range v.negatives {
-		all += n.hi - n.lo
-	}
-	if k <= 0 || k >= all {
-		return sc.negatives
+	negatives := before(v.negatives, e.mixed)
+	k := e.mix.Hardest
+	if k <= 0 || k >= total(negatives) {
+		return negatives
 	}
 	sc.heap = sc.heap[:0]
-	for _, n := range v.negatives {
+	for _, n := range negatives {
 		for j := n.lo; j < n.hi; j++ {
-			sc.keep(hit{v.h[j], j, e.order[j]}, k)
+			index := j // memory rows count on from the batch
+			if j < len(e.order) {
+				index = e.order[j]
+			}
+			sc.keep(hit{v.h[j], j, index}, k)
 		}
 	}
 	return sc.runs()

@@ -152,3 +152,14 @@ func cases() map[string]struct {
 		"ProxyNCA++":               {"proxy_nca", map[string]float64{"temperature": 1.0 / 9, "all": 1}},
 	}
 }
+
+// fitting returns the mix, or what comes nearest to it, for a form that does not mix that way.
+func fitting(f metrix.Form, mix metrix.Mix) metrix.Mix {
+	switch {
+	case f.Virtual:
+		return metrix.Mix{Weight: 1, Pairs: metrix.SameClass, Lambda: mix.Lambda, PerPair: mix.PerPair}
+	case f.Listwise != nil && !f.Listwise.Soft:
+		return metrix.Mix{}
+	}
+	return mix
+}

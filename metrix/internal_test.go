@@ -91,7 +91,7 @@ func TestLayout(t *testing.T) {
 	labels := []int32{3, 1, 3, 7, 1, 9, 3, 7}
 	var l layout
 	for _, cut := range [][2]int{{0, 8}, {3, 5}, {5, 6}, {2, 2}} {
-		l.build(labels, labels, cut[0], cut[1], true)
+		l.build(labels, labels, nil, cut[0], cut[1], true)
 		seen := map[int]bool{}
 		for pos, i := range l.order {
 			require.False(t, seen[i])
@@ -118,7 +118,8 @@ func TestLayout(t *testing.T) {
 func TestHardestBreaksTiesByIndex(t *testing.T) {
 	e := evaluation{mix: Mix{Hardest: 3}}
 	e.order = []int{9, 4, 7, 1, 0, 2}
-	v := view{h: []float32{0.5, 0.5, 0.5, 0.9, 0.1, 0.5}, negatives: [2]span{{0, 4}, {5, 6}}}
+	e.mixed = len(e.order)
+	v := view{h: []float32{0.5, 0.5, 0.5, 0.9, 0.1, 0.5}, negatives: []span{{0, 4}, {5, 6}}}
 	got := e.mixedNegatives(&scratch{}, v)
 	require.Equal(t, []span{{1, 2}, {3, 4}, {5, 6}}, got) // indices 1 (0.9), 2 and 4 (0.5)
 	e.mix.Hardest = 2

@@ -9,10 +9,13 @@ type anchor struct {
 	self  int // its own position among the candidates, or -1
 }
 
-// group is a class: its candidates are the positions [lo, hi), its anchors anchors[a0:a1].
+// group is a class: its candidates are the positions [lo, hi), its anchors anchors[a0:a1], its
+// memory rows runs[m0:m1], and the mixed rows its anchors may use network.order[r0:r1].
 type group struct {
 	lo, hi int
 	a0, a1 int
+	m0, m1 int
+	r0, r1 int
 }
 
 // layout is the order in which a batch is evaluated: candidates sorted by class, the classes of
@@ -26,13 +29,18 @@ type layout struct {
 	touched int     // positions of those classes
 	present int     // anchors of the whole batch that have a positive
 
+	memory     int    // memory rows: they keep their order, behind the candidates
+	runs       []span // memory rows of the groups, group by group, as runs
+	remembered []int  // memory rows by class number
+	classes    []int  // anchors of the whole batch by class number
+
 	number map[int32]int // class -> group, touched groups first
 	counts []int
 	place  []int // candidate index -> position
 }
 
 // build sorts candidates for the anchors [lo, hi). same says that anchors are the candidates.
-func (l *layout) build(anchors, candidates []int32, lo, hi int, same bool) {
+func (l *layout) build(anchors, candidates, memory []int32, lo, hi int, same bool) {
 	if l.number == nil {
 		l.number = map[int32]int{}
 	}
@@ -52,15 +60,26 @@ func (l *layout) build(anchors, candidates []int32, lo, hi int, same bool) {
 		classify(class)
 		l.counts[l.number[class]]++
 	}
+	for _, class := range memory {
+		classify(class)
+	}
 	l.sortCandidates(candidates, touchedGroups)
+	l.sortMemory(memory)
 	l.sortAnchors(anchors, lo, hi, same)
 	own := 0
 	if same {
 		own = 1
 	}
 	l.present = 0
+	l.classes = resize(l.classes, len(l.counts))
+	clear(l.classes)
 	for _, class := range anchors {
-		if n, ok := l.number[class]; ok && l.size(n) > own {
+		n, ok := l.number[class]
+		if !ok {
+			continue // a proxy without rows
+		}
+		l.classes[n]++
+		if l.size(n)+l.remembered[n] > own {
 			l.present++
 		}
 	}
@@ -94,6 +113,37 @@ func (l *layout) sortCandidates(candidates []int32, touchedGroups int) {
 		lo = l.counts[n]
 	}
 	l.touched = lo
+}
+
+// sortMemory counts the memory rows of every class and lists those of the groups as runs. A run per
+// memory row is the worst case.
+func (l *layout) sortMemory(memory []int32) {
+	l.memory = len(memory)
+	l.remembered = resize(l.remembered, len(l.counts))
+	clear(l.remembered)
+	l.runs = l.runs[:0]
+	for _, class := range memory {
+		l.remembered[l.number[class]]++
+	}
+	at := 0
+	for n := range l.groups { // room for a run per row
+		l.groups[n].m0, l.groups[n].m1 = at, at
+		at += l.remembered[n]
+	}
+	l.runs = resize(l.runs, at)
+	for i, class := range memory {
+		n := l.number[class]
+		if n >= len(l.groups) {
+			continue
+		}
+		g := &l.groups[n]
+		if g.m1 > g.m0 && l.runs[g.m1-1].hi == i {
+			l.runs[g.m1-1].hi++
+			continue
+		}
+		l.runs[g.m1] = span{i, i + 1}
+		g.m1++
+	}
 }
 
 // sortAnchors lists the range's anchors by group.

@@ -12,6 +12,7 @@ type Loss struct {
 	threads int
 	e       evaluation
 	rows    rows
+	virtual virtual
 }
 
 // New returns a Loss that computes on up to threads goroutines, threads >= 1.
@@ -46,17 +47,26 @@ func (l *Loss) Evaluate(grad Gradient, b Batch, mix Mix, lo, hi int) (Value, err
 	if lo == hi {
 		return Value{}, nil
 	}
+	if mix.Weight > 0 && l.form.Virtual {
+		return l.evaluateVirtual(grad, b, mix, lo, hi), nil
+	}
+	return l.evaluate(grad, b, mix, lo, hi), nil
+}
+
+// evaluate is Evaluate without its checks.
+func (l *Loss) evaluate(grad Gradient, b Batch, mix Mix, lo, hi int) Value {
 	e := &l.e
 	e.form, e.mix, e.lo, e.hi = &l.form, mix, lo, hi
-	e.differentiate = grad.Embeddings != nil || grad.Proxies != nil
+	e.differentiate = grad.Embeddings != nil || grad.Proxies != nil || grad.Mixed != nil
 	l.arrange(b)
+	e.network.arrange(l, grad, b)
 	l.compare()
 	l.reduce()
 	parallel(l.threads, len(e.groups), func(thread, i int) { e.evaluateGroup(&e.workers[thread], e.groups[i]) })
 	if e.differentiate {
 		l.backward(grad, b)
 	}
-	return e.value(), nil
+	return e.value()
 }
 
 // check refuses what cannot be evaluated.
@@ -76,64 +86,71 @@ func (l *Loss) check(grad Gradient, b Batch, mix Mix, lo, hi int) error {
 	if mix.Hardest < 0 {
 		return fmt.Errorf("metrix: mix hardest is %d; it must be >= 0 (0 = all negatives)", mix.Hardest)
 	}
-	return nil
+	return l.checkRows(grad, b, mix)
 }
 
 // compare computes the similarities and, where mixing, what every pair needs.
 func (l *Loss) compare() {
 	e, r := &l.e, &l.rows
-	n, mixing := len(e.order), e.mix.Weight > 0
+	mixing := e.mix.Weight > 0 && e.mix.Rows == nil
+	columns := len(e.order) + e.memory
+	e.mixed = len(e.order)
+	if e.mix.Memory {
+		e.mixed = columns
+	}
 	e.g, e.dg = matrix{}, matrix{}
 	if e.own || mixing {
-		e.g = e.claim(&e.gStore, e.touched)
-		gram(l.threads, e.g, r.candidates)
-		e.dg = e.gradientOf(&e.dgStore, e.touched)
+		e.g = claim(&e.gStore, e.touched, columns)
+		gram(l.threads, e.g.columns(0, len(e.order)), r.candidates)
+		l.compareMemory(e.g, matrix{r.candidates.data, e.touched, r.candidates.cols, r.candidates.stride})
+		e.dg = e.gradientOf(&e.dgStore, e.touched, columns)
 	}
 	e.h, e.dh = e.g, e.dg
 	if !e.own {
-		e.h = e.claim(&e.hStore, len(e.anchors))
+		e.h = claim(&e.hStore, len(e.anchors), columns)
 		clear(e.h.data)
-		multiply(l.threads, e.h, r.anchors, r.candidates)
-		e.dh = e.gradientOf(&e.dhStore, len(e.anchors))
+		multiply(l.threads, e.h.columns(0, len(e.order)), r.anchors, r.candidates)
+		l.compareMemory(e.h, r.anchors)
+		e.dh = e.gradientOf(&e.dhStore, len(e.anchors), columns)
 	}
-	e.clean, e.mixed = resize(e.clean, len(e.anchors)), resize(e.mixed, len(e.anchors))
-	e.hire(l.threads, n)
+	e.cleanTerms, e.rowsTerms = resize(e.cleanTerms, len(e.anchors)), resize(e.rowsTerms, len(e.anchors))
+	e.hire(l.threads, max(columns, e.network.widest))
 	if mixing {
 		e.claimMixes()
 		parallel(l.threads, len(e.groups), func(thread, i int) { e.prepareMixes(&e.workers[thread], e.groups[i]) })
 	}
 }
 
-// claim returns a matrix of rows x candidates in a buffer that is kept.
-func (e *evaluation) claim(store *[]float32, rows int) matrix {
-	*store = resize(*store, rows*len(e.order))
-	return dense(*store, rows, len(e.order))
+// claim returns a dense matrix in a buffer that is kept.
+func claim(store *[]float32, rows, columns int) matrix {
+	*store = resize(*store, rows*columns)
+	return dense(*store, rows, columns)
 }
 
 // gradientOf returns a zero matrix like claim, or none where no gradient is asked for.
-func (e *evaluation) gradientOf(store *[]float32, rows int) matrix {
+func (e *evaluation) gradientOf(store *[]float32, rows, columns int) matrix {
 	if !e.differentiate {
 		return matrix{}
 	}
-	m := e.claim(store, rows)
+	m := claim(store, rows, columns)
 	clear(m.data)
 	return m
 }
 
 func (e *evaluation) claimMixes() {
-	e.first = e.claim(&e.firstStore, e.touched)
-	e.second = e.claim(&e.secondStore, e.touched)
+	e.first = claim(&e.firstStore, e.touched, e.mixed)
+	e.second = claim(&e.secondStore, e.touched, e.mixed)
 	if e.mix.PerPair != nil {
-		e.lambda = e.claim(&e.lambdaStore, e.touched)
+		e.lambda = claim(&e.lambdaStore, e.touched, e.mixed)
 		return
 	}
-	e.lambda = e.claim(&e.lambdaStore, 1)
+	e.lambda = claim(&e.lambdaStore, 1, e.mixed)
 	for j := range e.lambda.data {
 		e.lambda.data[j] = float32(e.mix.Lambda)
 	}
 }
 
-// hire sizes one scratch per goroutine for rows of n candidates.
+// hire sizes one scratch per goroutine for rows of n columns.
 func (e *evaluation) hire(threads, n int) {
 	e.workers = append(e.workers, make([]scratch, max(0, threads-len(e.workers)))...)
 	for i := range e.workers {
@@ -146,9 +163,9 @@ func (e *evaluation) hire(threads, n int) {
 // value sums the anchors' shares in layout order, whatever thread computed them.
 func (e *evaluation) value() Value {
 	var v Value
-	for i, x := range e.clean {
+	for i, x := range e.cleanTerms {
 		v.Clean += x
-		v.Mixed += e.mixed[i]
+		v.Mixed += e.rowsTerms[i]
 	}
 	v.Total = v.Clean + e.mix.Weight*v.Mixed
 	return v

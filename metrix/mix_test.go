@@ -66,9 +66,9 @@ func TestDrawMixFollowsItsConfig(t *testing.T) {
 }
 
 func TestMixConfigMistakesAreSentences(t *testing.T) {
-	err := metrix.MixConfig{Level: "input", Weight: -1, Alpha: 0, Pairs: "all", Per: "epoch", Hardest: -2}.Validate()
+	err := metrix.MixConfig{Level: "pixel", Weight: -1, Alpha: 0, Pairs: "all", Per: "epoch", Hardest: -2}.Validate()
 	for _, words := range []string{
-		`mix level is "input"`, `mix pairs is "all"`, `mix per is "epoch"`,
+		`mix level is "pixel"`, `mix pairs is "all"`, `mix per is "epoch"`,
 		"mix weight is -1", "mix alpha is 0", "mix hardest is -2",
 	} {
 		require.ErrorContains(t, err, words)

@@ -21,9 +21,10 @@ func (e *evaluation) prepareMixes(sc *scratch, g group) {
 			for j, i := range e.order {
 				lambda[j] = drawn[i]
 			}
+			copy(lambda[len(e.order):], drawn[len(e.order):])
 		}
 		first, second := e.first.row(p), e.second.row(p)
-		for j, x := range e.g.row(p) {
+		for j, x := range e.g.row(p)[:len(first)] {
 			lam := float64(lambda[j])
 			rest := 1 - lam
 			squared := lam*lam + rest*rest + 2*lam*rest*float64(x)
@@ -40,17 +41,17 @@ func (e *evaluation) prepareMixes(sc *scratch, g group) {
 // mixes is M(a): the first rows of its pairs, and the negatives each of them is mixed with.
 type mixes struct {
 	view
-	first  [2]span
+	first  []span
 	second []span
 	anchor bool // the first row is the anchor itself: s(a, a) = 1 and is no variable
 }
 
 // pairsOf returns M(a) for the step's pair type: P(a) x N(a) or {a} x N(a).
 func (e *evaluation) pairsOf(sc *scratch, v view) mixes {
-	m := mixes{view: v, first: v.positives, second: e.mixedNegatives(sc, v)}
+	m := mixes{view: v, first: before(v.positives, len(e.order)), second: e.mixedNegatives(sc, v)}
 	if e.own && e.mix.Pairs == AnchorNegative {
 		m.anchor = true
-		m.first = [2]span{{v.self, v.self + 1}}
+		m.first = []span{{v.self, v.self + 1}}
 	}
 	return m
 }

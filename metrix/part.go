@@ -31,6 +31,9 @@ func (e *extent) add(s []float64) {
 	}
 }
 
+// join extends e by another extent.
+func (e *extent) join(x extent) { e.min, e.max = min(e.min, x.min), max(e.max, x.max) }
+
 // reference returns the greatest exponent over e, which sum takes out of every term. It is 0 for
 // parts that are not sums of exponentials.
 func (p *Part) reference(e extent) float64 {

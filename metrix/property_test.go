@@ -115,12 +115,16 @@ func TestRangesOfAnchorsSumToTheWhole(t *testing.T) {
 	dim := len(p.x[0])
 	_, b := p.batch(dim)
 	forms := map[string]metrix.Form{"contrastive, non-zero": form(t, "contrastive", map[string]float64{"nonzero": 1, "margin": 0.1})}
+	for _, name := range listwiseForms() {
+		forms[name] = form(t, name, nil)
+	}
 	for caseName, c := range cases() {
 		forms[caseName] = form(t, c.name, c.params)
 	}
 	for caseName, f := range forms {
 		n := metrix.NumAnchors(f, b)
 		for kind, mix := range kinds() {
+			mix := fitting(f, mix)
 			whole, wholeX, wholeProxies := sumOfRanges(t, f, b, mix, 0, n)
 			for cuts := 1; cuts <= 4; cuts++ {
 				r := draw.Of(uint64(cuts), draw.Test)
@@ -156,11 +160,12 @@ func TestThreadsAndReuseChangeNothing(t *testing.T) {
 	mix := metrix.Mix{Weight: 0.4, PerPair: perPair, Hardest: 40}
 	for _, name := range metrix.Forms() {
 		f := form(t, name, nil)
+		mix := fitting(f, mix)
 		n := metrix.NumAnchors(f, b)
 		v, x, proxies := sumOfRanges(t, f, b, mix, 0, n)
 		for _, threads := range []int{2, 3, 16} {
 			l := loss(t, f, threads)
-			_, err := l.Evaluate(metrix.Gradient{}, small, metrix.Mix{Weight: 1}, 0, 7)
+			_, err := l.Evaluate(metrix.Gradient{}, small, fitting(f, metrix.Mix{Weight: 1}), 0, 7)
 			require.NoError(t, err)
 			grad := metrix.Gradient{Embeddings: make([]float32, len(x)), Proxies: make([]float32, len(proxies))}
 			u, err := l.Evaluate(grad, b, mix, 0, n)
@@ -178,6 +183,7 @@ func TestFieldsOfTheGradientAreOptional(t *testing.T) {
 	mix := metrix.Mix{Weight: 0.4, Lambda: 0.4}
 	for _, name := range metrix.Forms() {
 		l := loss(t, form(t, name, nil), 2)
+		mix := fitting(l.Form(), mix)
 		n := metrix.NumAnchors(l.Form(), b)
 		v, x, proxies := sumOfRanges(t, l.Form(), b, mix, 0, n)
 		for _, g := range []metrix.Gradient{{}, {Embeddings: make([]float32, len(x))}, {Proxies: make([]float32, len(proxies))}} {

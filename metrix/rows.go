@@ -3,13 +3,14 @@ package metrix
 // rows holds the batch in layout order, with what the products of the backward pass need.
 type rows struct {
 	candidates, anchors matrix // unit rows; anchors is unused where anchors are candidates
+	memory              matrix // the caller's own
 
 	labels                                []int32 // 0..C-1, the proxies' classes
 	proxies                               []float32
 	candidateStore, anchorStore           []float32
 	candidateTransposed, anchorTransposed []float32
 	gradientTransposed, result            []float32
-	proxyGradient                         []float32
+	proxyGradient, memoryTransposed       []float32
 }
 
 // arrange sorts the batch by class for the range's anchors and copies its rows in that order.
@@ -31,7 +32,8 @@ func (l *Loss) arrange(b Batch) {
 	if l.form.Reduction == MeanOverNonZero { // its counts need every anchor
 		lo, hi = 0, len(anchorLabels)
 	}
-	e.build(anchorLabels, candidateLabels, lo, hi, e.own)
+	e.build(anchorLabels, candidateLabels, b.MemoryLabels, lo, hi, e.own)
+	r.memory = dense(b.Memory, len(b.MemoryLabels), b.Dim)
 	e.share = 1 / float64(len(anchorLabels))
 
 	r.candidateStore = resize(r.candidateStore, len(e.order)*b.Dim)
@@ -61,7 +63,9 @@ func (r *rows) normalizeProxies(b Batch) {
 
 // backward takes dL by the similarities to the rows and adds it to grad:
 //
-//	dX = (dG + dG^T) X + dH^T A,   dA = dH X
+//	dX = (dG + dG^T) X + dG_M M + dH^T A,   dA = dH X + dH_M M
+//
+// where dG_M and dH_M are the columns of the memory rows M, which get no gradient.
 func (l *Loss) backward(grad Gradient, b Batch) {
 	e, r := &l.e, &l.rows
 	if l.form.UsesProxies() {
@@ -84,6 +88,7 @@ func (l *Loss) backward(grad Gradient, b Batch) {
 		dx := dense(r.result[:n*dim], n, dim)
 		clear(dx.data)
 		l.backwardGram(dx, xt)
+		l.backwardMemory(dx, e.dg)
 		l.backwardAnchors(dx)
 		for i, at := range e.order {
 			addTo(to[at*dim:], dx.row(i))
@@ -92,10 +97,14 @@ func (l *Loss) backward(grad Gradient, b Batch) {
 	if to := destination(l.form.Anchors); to != nil && !e.own {
 		da := dense(r.result[:len(e.anchors)*dim], len(e.anchors), dim)
 		clear(da.data)
-		multiply(l.threads, da, e.dh, xt)
+		multiply(l.threads, da, e.dh.columns(0, n), xt)
+		l.backwardMemory(da, e.dh)
 		for i, a := range e.anchors {
 			addTo(to[a.index*dim:], da.row(i))
 		}
+	}
+	if to := destination(l.form.Anchors); to != nil {
+		e.network.backward(to, e.anchors)
 	}
 	if l.form.UsesProxies() && grad.Proxies != nil {
 		NormalizeBackward(grad.Proxies, r.proxyGradient, b.Proxies, dim)
@@ -110,6 +119,7 @@ func (l *Loss) backwardGram(dx, xt matrix) {
 	if dg.rows == 0 {
 		return
 	}
+	dg = dg.columns(0, dx.rows)
 	touched, rest := dg.rows, dx.rows-dg.rows
 	l.rows.gradientTransposed = resize(l.rows.gradientTransposed, rest*touched)
 	t := dense(l.rows.gradientTransposed, rest, touched)
@@ -129,7 +139,7 @@ func (l *Loss) backwardAnchors(dx matrix) {
 	n, anchors, dim := dx.rows, len(e.anchors), dx.cols
 	r.gradientTransposed = resize(r.gradientTransposed, n*anchors)
 	t := dense(r.gradientTransposed, n, anchors)
-	transpose(l.threads, t, e.dh)
+	transpose(l.threads, t, e.dh.columns(0, n))
 	r.anchorTransposed = resize(r.anchorTransposed, anchors*dim)
 	at := dense(r.anchorTransposed, dim, anchors)
 	transpose(l.threads, at, r.anchors)

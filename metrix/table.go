@@ -7,11 +7,13 @@ import (
 	"strings"
 )
 
-// row is a named form with its parameters, in the order of the table.
+// row is a named form with its parameters, in the order of the table, and the reductions that it
+// has a meaning for, its own first.
 type row struct {
-	name   string
-	params []param
-	build  func(p map[string]float64) Form
+	name       string
+	params     []param
+	reductions []Reduction
+	build      func(p map[string]float64) Form
 }
 
 // param is one constant of a form: its default and the range [min, max] it must lie in.
@@ -27,24 +29,42 @@ func positive(name string, value float64) param { return param{name, value, tiny
 func shift(name string, value float64) param    { return param{name, value, -10, 10} }
 func flag(name string) param                    { return param{name, 0, 0, 1} }
 
+func reductions(r ...Reduction) []Reduction { return r }
+
 // table lists the rows of the paper's table of losses (Table 1 of arXiv 2106.04990). Constants are
 // the published ones for contrastive, multi-similarity and proxy anchor; the paper names none for
-// the others, so their defaults are those of the papers that proposed them, or 1.
+// the others, so their defaults are those of the papers that proposed them, or 1. The last four are
+// not of the paper's form (Listwise); their defaults are those of pytorch-metric-learning, and of
+// the recall@k surrogate's paper.
 func table() []row {
+	paper := reductions(MeanOverAnchors)
 	return []row{
-		{"contrastive", []param{shift("margin", 0.5), shift("positive_margin", 0), flag("nonzero")}, contrastive},
-		{"multi_similarity", []param{positive("beta", 18), positive("gamma", 75), shift("margin", 0.77)}, multiSimilarity},
-		{"binomial_deviance", []param{positive("beta", 2), positive("gamma", 50), shift("margin", 0.5)}, binomialDeviance},
-		{"lifted_structure", []param{shift("margin", 1)}, liftedStructure},
-		{"nca", []param{positive("temperature", 1), flag("all")}, nca},
-		{"proxy_anchor", []param{positive("alpha", 32), shift("delta", 0.1)}, proxyAnchor},
-		{"proxy_nca", []param{positive("temperature", 1.0/9), flag("all")}, proxyNCA},
+		{"contrastive", []param{shift("margin", 0.5), shift("positive_margin", 0), flag("nonzero")},
+			reductions(MeanOverAnchors, MeanOverNonZero, MeanOverTerms), contrastive},
+		{"multi_similarity", []param{positive("beta", 18), positive("gamma", 75), shift("margin", 0.77), flag("miner"), shift("epsilon", 0.1)},
+			paper, multiSimilarity},
+		{"binomial_deviance", []param{positive("beta", 2), positive("gamma", 50), shift("margin", 0.5)}, paper, binomialDeviance},
+		{"lifted_structure", []param{shift("margin", 1)}, paper, liftedStructure},
+		{"nca", []param{positive("temperature", 1), flag("all")}, paper, nca},
+		{"proxy_anchor", []param{positive("alpha", 32), shift("delta", 0.1)}, paper, proxyAnchor},
+		{"proxy_nca", []param{positive("temperature", 1.0/9), flag("all")}, paper, proxyNCA},
+		{"triplet", []param{shift("margin", 0.05), flag("cosine"), flag("smooth"), flag("swap")},
+			reductions(MeanOverNonZero, MeanOverAnchors, MeanOverTerms), triplet},
+		{"nt_xent", []param{positive("temperature", 0.07)}, reductions(MeanOverTerms, MeanOverAnchors, MeanOverNonZero), func(p map[string]float64) Form {
+			return Form{Listwise: ntXent(p["temperature"])}
+		}},
+		{"supcon", []param{positive("temperature", 0.1)}, reductions(MeanOverNonZero, MeanOverAnchors), func(p map[string]float64) Form {
+			return Form{Listwise: supCon(p["temperature"])}
+		}},
+		{"recall_at_k", []param{positive("rank_temperature", 1), positive("temperature", 0.01)}, paper, func(p map[string]float64) Form {
+			return Form{Listwise: recallAtK(p["rank_temperature"], p["temperature"]), Virtual: true}
+		}},
 	}
 }
 
-// contrastive is row 1: rho+ = -s, rho- = [s-m]+, sums over pairs, mean over anchors. With nonzero
-// = 1 it is the usual other reading: rho+ = [m+ - s]+ with m+ = 1, each part averaged over its
-// strictly positive terms.
+// contrastive is row 1: rho+ = -s, rho- = [s-m]+, sums over pairs, mean over anchors. Averaged over
+// terms it is the usual other reading: rho+ = [m+ - s]+ with m+ = 1, each part averaged over its
+// strictly positive terms or over all of them.
 func contrastive(p map[string]float64) Form {
 	f := Form{
 		Positive: Part{Rho: Line(-1, p["positive_margin"]), Sigma: Identity},
@@ -52,18 +72,22 @@ func contrastive(p map[string]float64) Form {
 	}
 	if p["nonzero"] != 0 {
 		f.Positive.Rho = Hinge(-1, p["positive_margin"])
-		f.Reduction = MeanOverNonZero
 	}
 	return f
 }
 
-// multiSimilarity is (1/b) log(1 + SUM e^{-b(s-m)}) + (1/g) log(1 + SUM e^{g(s-m)}).
+// multiSimilarity is (1/b) log(1 + SUM e^{-b(s-m)}) + (1/g) log(1 + SUM e^{g(s-m)}), over mined
+// pairs with miner = 1.
 func multiSimilarity(p map[string]float64) Form {
 	b, g, m := p["beta"], p["gamma"], p["margin"]
-	return Form{
+	f := Form{
 		Positive: Part{Rho: Line(-b, m), Exponential: true, Sigma: LogOnePlus(1 / b)},
 		Negative: Part{Rho: Line(g, m), Exponential: true, Sigma: LogOnePlus(1 / g)},
 	}
+	if p["miner"] != 0 {
+		f.Miner = MultiSimilarityMiner(p["epsilon"])
+	}
+	return f
 }
 
 // binomialDeviance is log(1 + SUM e^{-b(s-m)}) + log(1 + SUM e^{g(s-m)}).
@@ -124,30 +148,73 @@ func Forms() []string {
 	return names
 }
 
-// NewForm returns a row of the table with params in place of its default constants. The error
-// names what is unknown or out of range and lists what is valid.
+// triplet is the margin loss over all triplets of an anchor, on Euclidean distance or, with cosine
+// = 1, on minus the similarity.
+func triplet(p map[string]float64) Form {
+	return Form{Listwise: triplets(p["margin"], tripletDistance(p["cosine"] != 0), p["smooth"] != 0, p["swap"] != 0)}
+}
+
+// NewForm returns a row of the table with params in place of its default constants, reduced as the
+// row is by default. The error names what is unknown or out of range and lists what is valid.
 func NewForm(name string, params map[string]float64) (Form, error) {
+	return NewFormReduced(name, params, "")
+}
+
+// NewFormReduced is NewForm with a reduction: "paper" (sum over the terms of an anchor, mean over
+// all anchors), "nonzero" (mean over the strictly positive terms of the batch), "mean" (mean over
+// all of its terms), or "" for the row's own. A term is a pair, a triplet, or for supcon an anchor
+// with positives. The error lists the reductions that the row has a meaning for.
+func NewFormReduced(name string, params map[string]float64, reduction string) (Form, error) {
 	rows := table()
 	i := slices.IndexFunc(rows, func(r row) bool { return r.name == name })
 	if i < 0 {
 		return Form{}, fmt.Errorf("metrix: no loss form %q; choose one of %s", name, strings.Join(Forms(), ", "))
 	}
-	values, err := rows[i].values(params)
+	r := rows[i]
+	if reduction == "" && name == "contrastive" && params["nonzero"] != 0 {
+		reduction = MeanOverNonZero.String()
+	}
+	if name == "contrastive" && params["nonzero"] != 0 && reduction != MeanOverNonZero.String() {
+		return Form{}, fmt.Errorf("metrix: parameter nonzero of loss form contrastive contradicts reduction %q; leave one of the two out", reduction)
+	}
+	by, err := r.reduction(reduction)
 	if err != nil {
 		return Form{}, err
 	}
-	f := rows[i].build(values)
-	f.Name = name
+	values, err := r.values(params, by)
+	if err != nil {
+		return Form{}, err
+	}
+	f := r.build(values)
+	f.Name, f.Reduction = name, by
+	if name == "supcon" && by == MeanOverNonZero { // known from the labels
+		f.Reduction, f.MeanOverPresent = MeanOverAnchors, true
+	}
 	return f, nil
 }
 
+// reduction returns the reduction of that name, "" for the row's own.
+func (r row) reduction(name string) (Reduction, error) {
+	if name == "" {
+		return r.reductions[0], nil
+	}
+	var valid []string
+	for _, by := range r.reductions {
+		if by.String() == name {
+			return by, nil
+		}
+		valid = append(valid, by.String())
+	}
+	return 0, fmt.Errorf("metrix: loss form %s cannot be reduced by %q; it can by %s", r.name, name, strings.Join(valid, ", "))
+}
+
 // values merges params into the row's defaults.
-func (r row) values(params map[string]float64) (map[string]float64, error) {
+func (r row) values(params map[string]float64, by Reduction) (map[string]float64, error) {
 	values := map[string]float64{}
 	for _, p := range r.params {
 		values[p.name] = p.value
 	}
-	if r.name == "contrastive" && params["nonzero"] != 0 {
+	if r.name == "contrastive" && by != MeanOverAnchors {
 		values["positive_margin"] = 1
 	}
 	for _, name := range sortedKeys(params) {
@@ -160,6 +227,9 @@ func (r row) values(params map[string]float64) (map[string]float64, error) {
 			return nil, fmt.Errorf("metrix: parameter %s of loss form %s is %v; it must lie in [%v, %v]", name, r.name, v, p.min, p.max)
 		}
 		values[name] = v
+	}
+	if r.name == "contrastive" && by != MeanOverAnchors {
+		values["nonzero"] = 1
 	}
 	return values, nil
 }
