@@ -51,10 +51,11 @@ func BenchmarkTrain(b *testing.B) {
 	for _, c := range []struct {
 		name         string
 		source, size int
-	}{{"64to48", 64, 48}, {"500to224", 500, 224}} {
+		color        float64
+	}{{"64to48", 64, 48, 0}, {"64to48-coloured", 64, 48, 0.2}, {"500to224", 500, 224, 0}, {"500to224-coloured", 500, 224, 0.2}} {
 		b.Run(c.name, func(b *testing.B) {
 			t := DefaultTransform()
-			t.Size, t.Color, t.Scale = c.size, 0.2, [2]float64{0.3, 1}
+			t.Size, t.Color, t.Scale = c.size, c.color, [2]float64{0.3, 1}
 			img := picture(c.source, c.source)
 			dst := make([]float32, 3*t.Size*t.Size)
 			b.ReportAllocs()

@@ -2,31 +2,45 @@ package dataset
 
 import random "github.com/metrixml/metrix/internal/draw"
 
-// jitter changes brightness, contrast and saturation of planes of 0..1, in this order, each by its
-// own factor of [1-Color, 1+Color]: a blend with black, with the mean gray, with each pixel's gray.
-// Values are clamped to 0..1 after each. Products are rounded by themselves (the conversions forbid
-// fused operations), so that every machine computes the same bits.
-func (t *Transform) jitter(dst []float32, r *random.Rand) {
-	factor := func() float32 { return float32(r.Range(1-t.Color, 1+t.Color)) }
-	brightness, contrast, saturation := factor(), factor(), factor()
-	plane := t.Size * t.Size
-	red, green, blue := dst[:plane], dst[plane:2*plane], dst[2*plane:3*plane]
-	var sum float64
-	for i := range red {
-		red[i] = clamp(red[i] * brightness)
-		green[i] = clamp(green[i] * brightness)
-		blue[i] = clamp(blue[i] * brightness)
-		sum += float64(luma(red[i], green[i], blue[i]))
+// tint is a change of brightness, contrast and saturation, in this order, each by its own factor: a
+// blend with black, with the mean gray, with each pixel's gray. Values are clamped to 0..1 after
+// each. Products are rounded by themselves (the conversions forbid fused operations), so that every
+// machine computes the same bits.
+type tint struct {
+	brightness, contrast, saturation float32
+}
+
+// plainTint changes nothing.
+var plainTint = tint{1, 1, 1}
+
+// tint draws the factors from [1-Color, 1+Color]; nothing is drawn if Color is 0.
+func (t *Transform) tint(r *random.Rand) tint {
+	if t.Color <= 0 {
+		return plainTint
 	}
-	offset := float32(sum/float64(plane)) * (1 - contrast)
+	factor := func() float32 { return float32(r.Range(1-t.Color, 1+t.Color)) }
+	return tint{brightness: factor(), contrast: factor(), saturation: factor()}
+}
+
+// recolour changes contrast and saturation of planes of 0..1, whose brightness is changed already,
+// and brings them to the scale of the network.
+func (t *Transform) recolour(dst []float32, c tint) {
+	plane := t.Size * t.Size
+	red, green, blue := dst[:plane], dst[plane:][:plane], dst[2*plane:][:plane]
+	var sum float64
+	for i, r := range red {
+		sum += float64(luma(r, green[i], blue[i]))
+	}
+	offset := float32(sum/float64(plane)) * (1 - c.contrast)
+	m, scale := t.Mean, [3]float32{1 / t.Std[0], 1 / t.Std[1], 1 / t.Std[2]}
 	for i := range red {
-		r := clamp(float32(red[i]*contrast) + offset)
-		g := clamp(float32(green[i]*contrast) + offset)
-		b := clamp(float32(blue[i]*contrast) + offset)
-		gray := luma(r, g, b) * (1 - saturation)
-		red[i] = clamp(float32(r*saturation) + gray)
-		green[i] = clamp(float32(g*saturation) + gray)
-		blue[i] = clamp(float32(b*saturation) + gray)
+		r := clamp(float32(red[i]*c.contrast) + offset)
+		g := clamp(float32(green[i]*c.contrast) + offset)
+		b := clamp(float32(blue[i]*c.contrast) + offset)
+		gray := luma(r, g, b) * (1 - c.saturation)
+		red[i] = (clamp(float32(r*c.saturation)+gray) - m[0]) * scale[0]
+		green[i] = (clamp(float32(g*c.saturation)+gray) - m[1]) * scale[1]
+		blue[i] = (clamp(float32(b*c.saturation)+gray) - m[2]) * scale[2]
 	}
 }
 

@@ -75,53 +75,70 @@ func (t *Transform) Eval(dst []float32, img *image.RGBA) { t.eval(dst, pixelsOf(
 func (t *Transform) train(dst []float32, src pixels, r *random.Rand) {
 	crop := t.crop(src.w, src.h, r)
 	flip := r.Float64() < t.Flip
+	colours := t.tint(r)
 	size := image.Pt(t.Size, t.Size)
-	t.resize(dst, src, crop, size, image.Rectangle{Max: size}, flip, t.Color > 0)
-	if t.Color > 0 {
-		t.jitter(dst, r)
-		t.normalize(dst)
+	levels := t.levels(colours)
+	t.resize(dst, src, view{area: crop, full: size, window: image.Rectangle{Max: size}, flip: flip}, &levels)
+	if colours != plainTint {
+		t.recolour(dst, colours)
 	}
 }
 
 func (t *Transform) eval(dst []float32, src pixels) {
-	area := trimLongSide(image.Rect(0, 0, src.w, src.h))
-	full, window := t.centre(area.Dx(), area.Dy())
-	t.resize(dst, src, area, full, window, false, false)
+	v := view{area: trimLongSide(image.Rect(0, 0, src.w, src.h))}
+	v.full, v.window = t.centre(v.area.Dx(), v.area.Dy())
+	levels := t.levels(plainTint)
+	t.resize(dst, src, v, &levels)
 }
 
-// resize writes the window of area, resized to full, to the planes of dst, mirrored if flip: as they
-// go into the network, or as 0..1 if raw.
-func (t *Transform) resize(dst []float32, src pixels, area image.Rectangle, full image.Point, window image.Rectangle, flip, raw bool) {
-	red, green, blue := t.levels(0, raw), t.levels(1, raw), t.levels(2, raw)
+// view is the Size x Size window of an area of an image that is resized to full.
+type view struct {
+	area   image.Rectangle
+	full   image.Point
+	window image.Rectangle
+	flip   bool // mirrored
+}
+
+// levels are the values that the 256 steps of each channel become in the planes.
+type levels [3][256]float32
+
+// levels bring samples to the scale of the network, or, if their colours are still to be changed, to
+// the brightness of the tint.
+func (t *Transform) levels(colours tint) (l levels) {
+	for c := range l {
+		mean, scale := t.Mean[c], 1/t.Std[c]
+		for v := range l[c] {
+			level := float32(float32(v) * (1.0 / 255))
+			if colours == plainTint {
+				level = (level - mean) * scale
+			} else {
+				level = clamp(level * colours.brightness)
+			}
+			l[c][v] = level
+		}
+	}
+	return l
+}
+
+// resize writes a view of src to the planes of dst.
+func (t *Transform) resize(dst []float32, src pixels, v view, l *levels) {
 	n := t.Size
 	plane := n * n
 	rs := resamplers.Get().(*resampler)
 	defer rs.release()
-	rs.start(src, area, full, window)
+	rs.start(src, v.area, v.full, v.window)
 	for y := range n {
 		line := rs.at(y)
-		r, g, b := dst[y*n:][:n], dst[plane+y*n:][:n], dst[2*plane+y*n:][:n]
-		if flip {
+		if v.flip {
 			slices.Reverse(line)
 		}
-		for x, v := range line[:n] {
-			r[x] = red[uint8(v)]
-			g[x] = green[uint8(v>>laneBits)]
-			b[x] = blue[uint8(v>>(2*laneBits))]
+		r, g, b := dst[y*n:][:len(line)], dst[plane+y*n:][:len(line)], dst[2*plane+y*n:][:len(line)]
+		for x, p := range line {
+			r[x] = l[0][uint8(p)]
+			g[x] = l[1][uint8(p>>laneBits)]
+			b[x] = l[2][uint8(p>>(2*laneBits))]
 		}
 	}
-}
-
-// levels are the 256 values that samples of a channel can become. They are those of normalize.
-func (t *Transform) levels(channel int, raw bool) (table [256]float32) {
-	mean, scale := t.Mean[channel], 1/t.Std[channel]
-	for v := range table {
-		table[v] = float32(float32(v) * (1.0 / 255))
-		if !raw {
-			table[v] = (table[v] - mean) * scale
-		}
-	}
-	return table
 }
 
 // crop draws the part of a w x h image to keep: an area share and a shape, tried ten times, then the
@@ -188,16 +205,4 @@ func shorterSide(w, h, side int) image.Point {
 		return image.Pt(side, int(float64(side)*float64(h)/float64(w)))
 	}
 	return image.Pt(int(float64(side)*float64(w)/float64(h)), side)
-}
-
-// normalize maps planes of 0..1 to (v - Mean) / Std.
-func (t *Transform) normalize(dst []float32) {
-	plane := t.Size * t.Size
-	for c := range 3 {
-		mean, scale := t.Mean[c], 1/t.Std[c]
-		p := dst[c*plane : (c+1)*plane]
-		for i, v := range p {
-			p[i] = (v - mean) * scale
-		}
-	}
 }

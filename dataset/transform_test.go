@@ -134,12 +134,16 @@ func TestFlipMirrors(t *testing.T) {
 
 func TestJitter(t *testing.T) {
 	tr := plain(2, 0)
-	tr.Color = 0.4
+	tr.Color, tr.Std = 0.4, [3]float32{1, 1, 1}
 	start := []float32{0.2, 0.4, 0.6, 0.3, 0.5, 0.1, 0.3, 0.6, 0.4, 0.2, 0.9, 0.5}
 	got := append([]float32(nil), start...)
-	tr.jitter(got, random.Of(4, random.Test))
+	c := tr.tint(random.Of(4, random.Test))
+	for i, v := range got {
+		got[i] = clamp(v * c.brightness) // as levels does
+	}
+	tr.recolour(got, c)
 	r := random.Of(4, random.Test)
-	b, c, s := r.Range(0.6, 1.4), r.Range(0.6, 1.4), r.Range(0.6, 1.4)
+	b, k, s := r.Range(0.6, 1.4), r.Range(0.6, 1.4), r.Range(0.6, 1.4)
 	gray := func(p []float64) float64 { return 0.299*p[0] + 0.587*p[1] + 0.114*p[2] }
 	limit := func(v float64) float64 { return min(max(v, 0), 1) }
 	var pixels [4][]float64
@@ -151,8 +155,8 @@ func TestJitter(t *testing.T) {
 		mean += gray(pixels[i]) / 4
 	}
 	for i, p := range pixels {
-		for k := range p {
-			p[k] = limit(p[k]*c + mean*(1-c))
+		for j := range p {
+			p[j] = limit(p[j]*k + mean*(1-k))
 		}
 		g := gray(p)
 		for k := range p {
