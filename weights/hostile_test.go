@@ -13,12 +13,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// zipOf is a file as torch.save writes it, of a pickle and one storage.
-func zipOf(t testing.TB, program string, storage []byte) []byte {
+// zipOf is a file as torch.save writes it, of a pickle, one storage and extra records saying "big".
+func zipOf(t testing.TB, program string, storage []byte, extra ...string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
-	for name, data := range map[string][]byte{"x/data.pkl": []byte(program), "x/data/0": storage} {
+	records := map[string][]byte{"x/data.pkl": []byte(program), "x/data/0": storage}
+	for _, name := range extra {
+		records[name] = []byte("big")
+	}
+	for name, data := range records {
 		f, err := w.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
 		require.NoError(t, err)
 		_, err = f.Write(data)
