@@ -16,17 +16,29 @@
 // convention of CUB-200 and Cars196. "auto" finds out. In both, the order of Images is a function of
 // the files alone.
 //
+// A third, "pack", holds what Pack made of a set: the pixels, decoded and resized once, in files that
+// are mapped into memory.
+//
+// # Delivery
+//
+// Which pixels an image has is part of what decides a run, and a Delivery names it: the decoder, and
+// the side to which images are resized before anything else. Set.With applies it. Where the pixels
+// come from is not part of it: files and a pack deliver the same bits.
+//
 // # Invariants
 //
 //   - Nothing read from outside makes the package panic or allocate without bound: index lines,
 //     file bytes and pixels are limited before memory is spent on them.
 //   - An augmented image is a function of the source pixels, the Transform and the *draw.Rand it is
 //     given, which the caller keys by (seed, epoch, image, use); no state is carried between images.
+//   - Filters work in whole numbers and products of floats are rounded one by one, so that results do
+//     not depend on the processor.
 //   - Decoded images may be shared between goroutines and must not be written to.
 //
 // # Cost
 //
-// On one core, a 64x64 JPEG decodes in 0.05 ms, a training crop of it to 48x48 takes 0.09 ms and an
-// evaluation crop 0.07 ms; a training crop of 500x500 to 224x224 takes 3 ms (go test -bench . ./dataset).
+// On one core of a Zen 4, a training crop of 64x64 to 48x48 takes 0.02 ms and of 500x500 to 224x224
+// 0.64 ms, changes of colour half as much again; from a pack of side 256 a core delivers 3400 crops of 224x224 a
+// second, from JPEG files of 500x500 180 with Go's decoder and 400 with libjpeg-turbo (bench/data.sh).
 // Synth draws an image of 64x64 in 2 ms. A Cache keeps decoded pixels, 4 bytes each, within a budget.
 package dataset

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/metrixml/metrix/dataset"
+	"github.com/metrixml/metrix/internal/cli"
 )
 
 func newDataPack() *cobra.Command {
@@ -36,16 +37,16 @@ the same, bit for bit, as with --data DIR, and loading an image costs a tenth.`,
 
 func runDataPack(cmd *cobra.Command, from, to, layout string, opt dataset.PackOptions) error {
 	if err := opt.Validate(); err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	set, err := dataset.Open(from, layout)
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	if _, err := set.With(opt.Delivery); err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
-	ctx, stop, release := interrupts(cmd.Context())
+	ctx, stop, release := cli.Interrupts(cmd.Context())
 	defer release()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -67,7 +68,7 @@ func runDataPack(cmd *cobra.Command, from, to, layout string, opt dataset.PackOp
 	}
 	if err := dataset.Pack(ctx, to, set, opt); err != nil {
 		if ctx.Err() != nil {
-			return errInterrupted
+			return cli.ErrInterrupted
 		}
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/metrixml/metrix/dataset"
+	"github.com/metrixml/metrix/internal/cli"
 )
 
 // runPack runs `metrix data pack` in this process.
@@ -49,11 +50,11 @@ func TestDataPack(t *testing.T) {
 		_, err := runPack(t.Context(), args...)
 		require.ErrorContains(t, err, want)
 		if want != "is a pack already" {
-			require.Equal(t, exitUsage, exitCode(err), want)
+			require.Equal(t, cli.ExitUsage, cli.ExitCode(err), want)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = runPack(ctx, files, pack+"2")
-	require.Equal(t, exitInterrupted, exitCode(err))
+	require.Equal(t, cli.ExitInterrupted, cli.ExitCode(err))
 }
