@@ -1,6 +1,7 @@
 package allreduce
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/metrixml/metrix/run"
@@ -16,6 +17,7 @@ const (
 	opBroadcast
 	opBarrier
 	opReduceScatterInt64
+	opExchange
 )
 
 func (o op) String() string {
@@ -32,26 +34,32 @@ func (o op) String() string {
 		return "barrier"
 	case opReduceScatterInt64:
 		return "reduce-scatter of integers"
+	case opExchange:
+		return "exchange"
 	}
 	return fmt.Sprintf("operation %d", uint8(o))
 }
 
-// call is one collective as one rank sees it: which segment of x it sends first, and what it does
-// with every segment that comes in. All collectives of this package are such calls.
+// call is one collective as one rank sees it. Around the ring: which segment of x the rank sends
+// first, and what it does with every segment that comes in. In an exchange each way from one rank to
+// another is a call of one segment.
 type call struct {
 	op      op
 	step    run.Step
 	phase   string
 	id      uint64 // names the collective in headers
 	invalid error  // why the arguments cannot be used
+	work    func(ctx context.Context) error
 
 	x        []float32
 	segments []span // of x, by number
 	first    int    // segment this rank sends before it receives anything, -1 for none
 	hops     []hop  // one for each segment that comes in, in this order
 
-	chunk int // floats of a full chunk
-	depth int // chunks of one segment that travel together
+	wire   Wire // how a payload holds floats
+	chunk  int  // floats of a full chunk
+	window int  // chunks that may be under way to a peer
+	depth  int  // chunks of one segment that travel together
 
 	add       func(dst, src []float32)
 	hostOrder func(payload []byte) // converts between wire order and host order, both ways

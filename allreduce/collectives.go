@@ -74,9 +74,11 @@ func (r *Ring) Barrier(ctx context.Context, step run.Step, phase string) error {
 	return r.do(ctx, c)
 }
 
-// call prepares a collective over the parts of x.
+// call prepares a collective around the ring over the parts of x.
 func (r *Ring) call(o op, step run.Step, phase string, x []float32, parts []int) *call {
-	c := &call{op: o, step: step, phase: phase, x: x, first: -1, chunk: r.chunk, depth: r.depth, add: add, hostOrder: hostOrder}
+	c := &call{op: o, step: step, phase: phase, x: x, first: -1, add: add, hostOrder: hostOrder}
+	c.chunk, c.window, c.depth = r.chunk, r.cfg.Window, r.depth
+	c.work = func(ctx context.Context) error { return r.around(ctx, c) }
 	c.segments, c.invalid = spans(parts, r.cfg.World, len(x))
 	c.id = hashCollective(o, phase, 0, parts)
 	return c

@@ -26,7 +26,8 @@ type Config struct {
 	ChunkBytes int
 
 	// Window is how many chunks a rank may have sent that its successor has not consumed, 1..64. A
-	// rank holds at most 2*Window+2 chunks in memory.
+	// rank holds at most 2*Window+2 chunks in memory. In an exchange every rank may send to it, and
+	// at most max(4*Window, World-1) chunks are under way to one rank.
 	Window int
 
 	// Stall is how long a rank waits for one frame before it gives up on the peer, > 0. A frozen or

@@ -14,7 +14,8 @@ import (
 //	 0  magic "MXRF"          4  version, kind, operation, 0 (one byte each)
 //	 8  run                   FNV-1a of the run id
 //	16  generation           24  step
-//	32  collective            FNV-1a of operation, phase, root and part lengths
+//	32  collective            FNV-1a of operation, phase, root and part lengths; exchange:
+//	                          of operation, phase, wire and length from sender to receiver
 //	40  sequence              data: number of this frame on its pair of ranks, from 0;
 //	                          credit: data frames consumed so far; abort: rank that failed
 //	48  sender               52  payload length in bytes

@@ -61,7 +61,7 @@ func TestEveryFlippedBitIsNoticed(t *testing.T) {
 }
 
 func TestOperationsHaveNames(t *testing.T) {
-	for o := opAllReduce; o <= opBarrier; o++ {
+	for o := opAllReduce; o <= opExchange; o++ {
 		assert.NotContains(t, o.String(), "operation")
 	}
 	assert.Equal(t, "operation 77", op(77).String())

@@ -9,7 +9,38 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// meet waits until both neighbours are there and agree with this rank's Config.
+// meet waits until p is there and agrees with this rank's Config. Peers are met when a collective
+// first needs them: the neighbours by the first one around the ring, the others by the first
+// exchange. Both goroutines of an exchange may come to meet the same peer.
+func (r *Ring) meet(ctx context.Context, p *peer) error {
+	select {
+	case p.meeting <- struct{}{}:
+		defer func() { <-p.meeting }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if p.met {
+		return nil
+	}
+	if err := r.greet(ctx, p); err != nil {
+		return fmt.Errorf("meet rank %d: %w", p.rank, err)
+	}
+	p.met = true
+	return nil
+}
+
+// meetNeighbours meets the ranks before and after this one.
+func (r *Ring) meetNeighbours(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.meet(ctx, r.prev) })
+	g.Go(func() error { return r.meet(ctx, r.next) })
+	return g.Wait()
+}
+
+// errRetry is the cause of a wait that ends because the hello has to be repeated.
+var errRetry = errors.New("repeat the hello")
+
+// greet does the handshake with p.
 //
 // Core NATS drops what is published to nobody, so a rank may not send chunks before it knows that
 // its successor has subscribed. Each side says hello, and repeats it at growing intervals while
@@ -23,23 +54,7 @@ import (
 //	      <----  hello+heard     A is done
 //
 // Hellos that arrive later are repetitions and ignored.
-func (r *Ring) meet(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for _, p := range r.neighbours() {
-		g.Go(func() error {
-			if err := r.greet(ctx, p); err != nil {
-				return fmt.Errorf("meet rank %d: %w", p.rank, err)
-			}
-			return nil
-		})
-	}
-	return g.Wait()
-}
-
-// errRetry is the cause of a wait that ends because the hello has to be repeated.
-var errRetry = errors.New("repeat the hello")
-
-func (r *Ring) greet(ctx context.Context, p *neighbour) error {
+func (r *Ring) greet(ctx context.Context, p *peer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.cfg.Stall, stallError(r.cfg.Stall))
 	defer cancel()
 	mine := hello{World: uint32(r.cfg.World), ChunkFloats: uint32(r.chunk), Window: uint32(r.cfg.Window)}
@@ -70,7 +85,7 @@ func (r *Ring) greet(ctx context.Context, p *neighbour) error {
 	return r.sendHello(ctx, p, mine)
 }
 
-func (r *Ring) sendHello(ctx context.Context, p *neighbour, h hello) error {
+func (r *Ring) sendHello(ctx context.Context, p *peer, h hello) error {
 	frame := h.append(make([]byte, headerBytes, headerBytes+helloBytes))
 	return r.send(ctx, p, frame, header{Kind: kindHello, Sum: checksum(frame[headerBytes:])})
 }

@@ -25,18 +25,26 @@ type outgoing struct {
 // before, hence in an earlier hop or group, and its sender is at that frame's position or before.
 // Positions fall from rank to rank, so the waiting ends.
 func (r *Ring) pump(ctx context.Context, c *call) error {
+	queue := make(chan outgoing, r.depth)
+	return both(ctx,
+		func(ctx context.Context) error { return r.sendAll(ctx, c, queue) },
+		func(ctx context.Context) error { return r.receiveAll(ctx, c, queue) })
+}
+
+// both runs send on a goroutine of its own and receive on this one, ends the other's context when
+// one fails, and returns when both have.
+func both(ctx context.Context, send, receive func(ctx context.Context) error) error {
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	queue := make(chan outgoing, r.depth)
 	sent := make(chan error, 1)
 	go func() {
-		err := r.sendAll(inner, c, queue)
+		err := send(inner)
 		if err != nil {
 			cancel(err)
 		}
 		sent <- err
 	}()
-	received := r.receiveAll(inner, c, queue)
+	received := receive(inner)
 	if received != nil {
 		cancel(received)
 	}
@@ -59,7 +67,7 @@ func (r *Ring) sendAll(ctx context.Context, c *call, queue <-chan outgoing) erro
 		if c.first >= 0 {
 			lo, hi := c.group(c.first, g)
 			for k := lo; k < hi; k++ {
-				if err := r.sendChunk(ctx, c, r.frame(c.part(c.first, k))); err != nil {
+				if err := r.sendChunk(ctx, r.next, c, r.frame(c.part(c.first, k))); err != nil {
 					return err
 				}
 			}
@@ -67,7 +75,7 @@ func (r *Ring) sendAll(ctx context.Context, c *call, queue <-chan outgoing) erro
 		for range c.forwards(g) {
 			select {
 			case out := <-queue:
-				if err := r.sendChunk(ctx, c, out); err != nil {
+				if err := r.sendChunk(ctx, r.next, c, out); err != nil {
 					return err
 				}
 			case <-ctx.Done():
@@ -92,13 +100,13 @@ func (c *call) forwards(g int) int {
 
 // receiveAll takes in every segment of c.hops and does to it what its hop says.
 func (r *Ring) receiveAll(ctx context.Context, c *call, queue chan<- outgoing) error {
-	first := true
+	first := c.first >= 0 // the predecessor sends one as soon as it enters
 	for g := range c.groups() {
 		for _, h := range c.hops {
 			lo, hi := c.group(h.segment, g)
 			for k := lo; k < hi; k++ {
 				x := c.part(h.segment, k)
-				m, err := r.receiveChunk(ctx, c, len(x), first)
+				m, err := r.receiveChunk(ctx, r.prev, c, len(x), first)
 				if err != nil {
 					return fmt.Errorf("receive from rank %d: %w", r.prev.rank, err)
 				}
@@ -128,7 +136,7 @@ func (r *Ring) apply(ctx context.Context, c *call, h hop, x []float32, m message
 	case h.store:
 		copy(x, in)
 	}
-	if err := r.grant(ctx); err != nil {
+	if err := r.grant(ctx, r.prev); err != nil {
 		return err
 	}
 	if !h.forward {
@@ -143,69 +151,79 @@ func (r *Ring) apply(ctx context.Context, c *call, h hop, x []float32, m message
 	}
 }
 
-// receiveChunk waits for the next chunk from the predecessor, which must be the one that c expects
-// now, of n floats: a frame that is not exactly that never reaches x.
-func (r *Ring) receiveChunk(ctx context.Context, c *call, n int, first bool) (message, error) {
-	m, blocked, err := r.take(ctx, r.prev, kindData)
-	r.meter.waited(r.prev.rank, blocked, first && c.first >= 0)
+// receiveChunk waits for the next chunk from p, which must be the one that c expects now, of n
+// floats: a frame that is not exactly that never reaches x. With first, p sends it as soon as it
+// enters.
+func (r *Ring) receiveChunk(ctx context.Context, p *peer, c *call, n int, first bool) (message, error) {
+	m, blocked, err := r.take(ctx, p, kindData)
+	r.meter.waited(p.rank, blocked, first)
 	switch {
 	case err != nil:
 		return message{}, err
-	case m.Sequence != r.got:
-		return message{}, fmt.Errorf("frame %d came where frame %d was due: frames were lost, repeated or reordered", m.Sequence, r.got)
+	case m.Sequence != p.got:
+		return message{}, fmt.Errorf("frame %d came where frame %d was due: frames were lost, repeated or reordered", m.Sequence, p.got)
 	case m.Step != c.step || m.Op != c.op:
 		return message{}, fmt.Errorf("it is in %v of step %d: the workers do not run the same collectives", m.Op, m.Step)
+	case m.Collective != c.id && c.op == opExchange:
+		return message{}, fmt.Errorf("it exchanges with another phase, wire or length than the %d floats that are due", len(c.x))
 	case m.Collective != c.id:
 		return message{}, fmt.Errorf("it runs this collective with another phase, root or lengths")
-	case len(m.frame) != headerBytes+4*n:
-		return message{}, fmt.Errorf("chunk of %d bytes came where %d were due", len(m.frame)-headerBytes, 4*n)
+	case len(m.frame) != headerBytes+c.wire.size()*n:
+		return message{}, fmt.Errorf("chunk of %d bytes came where %d were due", len(m.frame)-headerBytes, c.wire.size()*n)
 	}
-	r.got++
+	p.got++
 	return m, nil
 }
 
-// grant tells the predecessor how many of its chunks have been consumed, every few chunks. What
-// stays unreported is less than a window, so the predecessor always has credit in the end.
-func (r *Ring) grant(ctx context.Context) error {
-	if r.got-r.granted < r.grantEvery {
+// grant tells p how many of its chunks have been consumed, every few chunks. What stays unreported
+// is less than any window, so p always has credit in the end.
+func (r *Ring) grant(ctx context.Context, p *peer) error {
+	if p.got-p.granted < r.grantEvery {
 		return nil
 	}
-	if err := r.send(ctx, r.prev, make([]byte, headerBytes), header{Kind: kindCredit, Sequence: r.got}); err != nil {
+	if err := r.send(ctx, p, make([]byte, headerBytes), header{Kind: kindCredit, Sequence: p.got}); err != nil {
 		return fmt.Errorf("grant credit: %w", err)
 	}
-	r.granted = r.got
+	p.granted = p.got
 	return nil
 }
 
-// sendChunk waits for credit, completes the frame and sends it to the successor.
-func (r *Ring) sendChunk(ctx context.Context, c *call, out outgoing) error {
-	for r.sent-r.acked >= uint64(r.cfg.Window) {
-		m, blocked, err := r.take(ctx, r.next, kindCredit)
-		r.meter.credited(r.next.rank, blocked)
+// sendChunk waits for credit, completes the frame and sends it to p.
+func (r *Ring) sendChunk(ctx context.Context, p *peer, c *call, out outgoing) error {
+	for p.sent-p.acked >= uint64(c.window) {
+		m, blocked, err := r.take(ctx, p, kindCredit)
+		r.meter.credited(p.rank, blocked)
 		if err != nil {
-			return fmt.Errorf("wait for credit of rank %d: %w", r.next.rank, err)
+			return fmt.Errorf("wait for credit of rank %d: %w", p.rank, err)
 		}
-		if m.Sequence <= r.acked || m.Sequence > r.sent {
-			return fmt.Errorf("rank %d says it has consumed %d chunks after it said %d, of %d sent", r.next.rank, m.Sequence, r.acked, r.sent)
+		if m.Sequence <= p.acked || m.Sequence > p.sent {
+			return fmt.Errorf("rank %d says it has consumed %d chunks after it said %d, of %d sent", p.rank, m.Sequence, p.acked, p.sent)
 		}
-		r.acked = m.Sequence
+		p.acked = m.Sequence
 	}
 	payload := out.frame[headerBytes:]
 	c.hostOrder(payload)
 	if !out.known {
 		out.sum = checksum(payload)
 	}
-	h := header{Kind: kindData, Op: c.op, Step: c.step, Collective: c.id, Sequence: r.sent, Sum: out.sum}
-	if err := r.send(ctx, r.next, out.frame, h); err != nil {
+	h := header{Kind: kindData, Op: c.op, Step: c.step, Collective: c.id, Sequence: p.sent, Sum: out.sum}
+	if err := r.send(ctx, p, out.frame, h); err != nil {
 		return err
 	}
-	r.sent++
+	p.sent++
 	return nil
 }
 
 // frame copies a chunk of x into a frame.
 func (r *Ring) frame(x []float32) outgoing {
-	n := headerBytes + 4*len(x)
+	b := r.buffer(4 * len(x))
+	copy(floats(b[headerBytes:]), x)
+	return outgoing{frame: b}
+}
+
+// buffer returns a frame for a payload of the given bytes, with anything in it.
+func (r *Ring) buffer(payload int) []byte {
+	n := headerBytes + payload
 	var b []byte
 	select {
 	case b = <-r.spare:
@@ -214,9 +232,7 @@ func (r *Ring) frame(x []float32) outgoing {
 	if cap(b) < n {
 		b = make([]byte, n)
 	}
-	b = b[:n]
-	copy(floats(b[headerBytes:]), x)
-	return outgoing{frame: b}
+	return b[:n]
 }
 
 // recycle keeps the buffer of a full chunk for one of the next frames.

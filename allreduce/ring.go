@@ -19,21 +19,21 @@ type Ring struct {
 	run        uint64 // hash of the run id
 	chunk      int    // floats of a full chunk
 	depth      int    // chunks of one segment that travel together
-	grantEvery uint64 // consumed chunks for one credit frame
+	share      int    // chunks that may be under way from one rank to another in an exchange
+	grantEvery uint64 // consumed chunks for one credit frame, at most share
 
-	prev, next *neighbour // the same one if World == 2; nil if World == 1
+	peers      []*peer // by rank; the own one is nil
+	prev, next *peer   // the same one if World == 2; nil if World == 1
 	busy       atomic.Bool
-	connected  bool  // owned by whoever set busy
+	connected  bool  // both neighbours have been met; owned by whoever set busy
 	dead       error // owned by whoever set busy
 
-	sent, acked  uint64 // data frames sent to next, and consumed there; owned by the sender
-	got, granted uint64 // data frames consumed from prev, and reported; owned by the receiver
-	spare        chan []byte
-	meter        meter
+	spare chan []byte
+	meter meter
 }
 
 // New returns the ring of cfg over t, which must be the transport of the same rank and generation.
-// It sends nothing: the first collective meets the neighbours, wherever they are in starting up.
+// It sends nothing: the first collective that needs a peer meets it, wherever it is in starting up.
 // With World 1 the transport may be nil.
 func New(cfg Config, t Transport) (*Ring, error) {
 	if err := cfg.Validate(); err != nil {
@@ -52,15 +52,21 @@ func New(cfg Config, t Transport) (*Ring, error) {
 		return nil, fmt.Errorf("ring: the transport takes frames of %d bytes, but a header and 8 bytes need %d: raise max_payload of the NATS server", t.MaxFrame(), headerBytes+8)
 	}
 	r.depth = max(1, cfg.Window/2)
-	r.grantEvery = uint64(max(1, cfg.Window/4))
+	r.share = max(1, min(cfg.Window, exchangeWindows*cfg.Window/(cfg.World-1)))
+	r.grantEvery = uint64(max(1, min(cfg.Window/4, r.share/2)))
 	r.spare = make(chan []byte, cfg.Window)
-	r.next = newNeighbour(run.Rank((int(cfg.Rank) + 1) % cfg.World))
-	r.prev = r.next
-	if cfg.World > 2 {
-		r.prev = newNeighbour(run.Rank((int(cfg.Rank) + cfg.World - 1) % cfg.World))
+	r.peers = make([]*peer, cfg.World)
+	for rank := range r.peers {
+		if run.Rank(rank) != cfg.Rank {
+			r.peers[rank] = newPeer(run.Rank(rank))
+		}
 	}
+	r.prev, r.next = r.at(-1), r.at(1)
 	return r, nil
 }
+
+// at returns the peer offset ranks after this one, around the ring.
+func (r *Ring) at(offset int) *peer { return r.peers[mod(int(r.cfg.Rank)+offset, r.cfg.World)] }
 
 // Config returns what the ring was made with.
 func (r *Ring) Config() Config { return r.cfg }
@@ -96,11 +102,19 @@ func (r *Ring) attempt(ctx context.Context, c *call) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if c.invalid != nil || r.cfg.World == 1 {
+	if c.invalid != nil {
 		return c.invalid
 	}
+	return c.work(ctx)
+}
+
+// around runs a collective along the ring.
+func (r *Ring) around(ctx context.Context, c *call) error {
+	if r.cfg.World == 1 {
+		return nil
+	}
 	if !r.connected {
-		if err := r.meet(ctx); err != nil {
+		if err := r.meetNeighbours(ctx); err != nil {
 			return err
 		}
 		r.connected = true
@@ -108,12 +122,13 @@ func (r *Ring) attempt(ctx context.Context, c *call) error {
 	return r.pump(ctx, c)
 }
 
-// abortTime bounds how long a dying ring tries to tell its neighbours.
+// abortTime bounds how long a dying ring tries to tell its peers.
 const abortTime = time.Second
 
-// abort tells the neighbours that this ring is dead, so that they fail now and not after Stall. An
-// ended ctx is no failure: whoever ended it is changing the generation. What came from a neighbour
-// as an abort is passed on as it is, away from that neighbour.
+// abort tells all ranks that this ring is dead, so that whoever waits for it fails now and not
+// after Stall, and passes it on to those who wait for him. An ended ctx is no failure: whoever ended
+// it is changing the generation. What came as an abort is passed on as it is, away from where it
+// came from.
 func (r *Ring) abort(ctx context.Context, err error) {
 	if ctx.Err() != nil || r.cfg.World == 1 {
 		return
@@ -122,26 +137,18 @@ func (r *Ring) abort(ctx context.Context, err error) {
 	defer cancel()
 	told := &abortError{origin: r.cfg.Rank, via: r.cfg.Rank, reason: err.Error()}
 	errors.As(err, &told)
-	for _, p := range r.neighbours() {
-		if p.rank == told.via || p.rank == told.origin {
+	for _, p := range r.peers {
+		if p == nil || p.rank == told.via || p.rank == told.origin {
 			continue
 		}
 		frame := append(make([]byte, headerBytes), told.reason[:min(len(told.reason), maxReason)]...)
-		// The ring is dead already; a neighbour that cannot be told finds out by itself.
+		// The ring is dead already; a peer that cannot be told finds out by itself.
 		_ = r.send(ctx, p, frame, header{Kind: kindAbort, Sequence: uint64(told.origin), Sum: checksum(frame[headerBytes:])})
 	}
 }
 
-// neighbours returns the one or two other ranks this one speaks with.
-func (r *Ring) neighbours() []*neighbour {
-	if r.prev == r.next {
-		return []*neighbour{r.next}
-	}
-	return []*neighbour{r.prev, r.next}
-}
-
 // send completes h, writes it into the first bytes of frame and sends that.
-func (r *Ring) send(ctx context.Context, to *neighbour, frame []byte, h header) error {
+func (r *Ring) send(ctx context.Context, to *peer, frame []byte, h header) error {
 	h.Run, h.Generation, h.Sender = r.run, r.cfg.Generation, r.cfg.Rank
 	encode(frame, h)
 	size := len(frame) // the frame is the transport's after Send

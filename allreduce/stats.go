@@ -14,17 +14,17 @@ type Stats struct {
 	FramesSent, FramesReceived int64
 	Stale                      int64 // frames of older generations that were dropped
 
-	// Wait is the time blocked in Receive, by the rank whose chunks were awaited (always the
-	// predecessor). In a steady ring every rank waits for the slowest one, so Wait tells how much
+	// Wait is the time blocked in Receive, by the rank whose chunks were awaited: the predecessor
+	// around the ring, every rank in an exchange. In a steady ring every rank waits for the slowest one, so Wait tells how much
 	// time is lost, not who loses it.
 	Wait []time.Duration
 
 	// Late is the part of Wait spent on the first chunk of a collective, which the predecessor
-	// sends as soon as it enters: the rank with a large value is the straggler itself.
+	// sends as soon as it enters, in an exchange too: the rank with a large value is the straggler itself.
 	Late []time.Duration
 
-	// Credit is the time blocked because the rank (always the successor) had not consumed a window
-	// of chunks.
+	// Credit is the time blocked because the rank (around the ring the successor) had not consumed
+	// a window of chunks.
 	Credit []time.Duration
 }
 

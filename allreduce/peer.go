@@ -8,13 +8,20 @@ import (
 	"github.com/metrixml/metrix/run"
 )
 
-// neighbour is the rank before or after this one. The two goroutines of a collective may both wait
-// for frames of the same neighbour, one for chunks and one for credits. Whoever holds the reading
-// token reads the transport and puts what is meant for the other into its queue.
-type neighbour struct {
+// peer is another rank: what this one knows of it and has under way with it. The two goroutines of
+// a collective may both wait for frames of the same peer, one for chunks and one for credits.
+// Whoever holds the reading token reads the transport and puts what is meant for the other into its
+// queue.
+type peer struct {
 	rank    run.Rank
 	reading chan struct{} // full while someone reads
 	queue   [numKinds]chan message
+
+	meeting chan struct{} // full while someone meets the peer
+	met     bool          // owned by whoever fills meeting
+
+	sent, acked  uint64 // data frames sent to the peer, and consumed there; owned by the sender
+	got, granted uint64 // data frames consumed from the peer, and reported; owned by the receiver
 }
 
 // message is a frame that belongs to this ring.
@@ -23,8 +30,8 @@ type message struct {
 	frame []byte // owned by whoever holds the message; the payload is frame[headerBytes:]
 }
 
-func newNeighbour(rank run.Rank) *neighbour {
-	p := &neighbour{rank: rank, reading: make(chan struct{}, 1)}
+func newPeer(rank run.Rank) *peer {
+	p := &peer{rank: rank, reading: make(chan struct{}, 1), meeting: make(chan struct{}, 1)}
 	for k := range p.queue {
 		p.queue[k] = make(chan message, peerQueue)
 	}
@@ -51,7 +58,7 @@ type abortError struct {
 func (e *abortError) Error() string { return fmt.Sprintf("rank %d gave up: %s", e.origin, e.reason) }
 
 // take returns the next frame of a kind from p, and the time it was blocked for it.
-func (r *Ring) take(ctx context.Context, p *neighbour, want kind) (message, time.Duration, error) {
+func (r *Ring) take(ctx context.Context, p *peer, want kind) (message, time.Duration, error) {
 	select {
 	case m := <-p.queue[want]:
 		return m, 0, nil
@@ -72,7 +79,7 @@ func (r *Ring) take(ctx context.Context, p *neighbour, want kind) (message, time
 }
 
 // read is take for the holder of the reading token.
-func (r *Ring) read(ctx context.Context, p *neighbour, want kind, blocked time.Duration) (message, time.Duration, error) {
+func (r *Ring) read(ctx context.Context, p *peer, want kind, blocked time.Duration) (message, time.Duration, error) {
 	for {
 		select {
 		case m := <-p.queue[want]: // the holder before us has put it there
@@ -103,7 +110,7 @@ func (r *Ring) read(ctx context.Context, p *neighbour, want kind, blocked time.D
 }
 
 // put keeps m for whoever waits for its kind. Hellos outside the handshake are repetitions.
-func (p *neighbour) put(m message) error {
+func (p *peer) put(m message) error {
 	if m.Kind == kindHello {
 		return nil
 	}
@@ -117,7 +124,7 @@ func (p *neighbour) put(m message) error {
 
 // admit decides whether a frame belongs to this ring: it does, it is left over from an older
 // generation (stale), or it has no business here, which is an error.
-func (r *Ring) admit(p *neighbour, frame []byte) (m message, stale bool, err error) {
+func (r *Ring) admit(p *peer, frame []byte) (m message, stale bool, err error) {
 	if len(frame) > headerBytes && !aligned(frame) {
 		frame = append(make([]byte, 0, len(frame)), frame...)
 	}
