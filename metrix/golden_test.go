@@ -54,22 +54,43 @@ func euclidean(margin float64) metrix.Form {
 	}
 }
 
-// shared are the recorded cases whose definition is ours. Not shared: triplet, NT-Xent and SupCon
-// losses (not rows of the table), contrastive_mean (a mean over all pairs), and the cases with
-// mined pairs (ms_default_miner_*, proxyanchor_4_with_tuple).
+// shared are the recorded cases whose definition is ours. Not shared: the proxy anchor case with
+// mined pairs (proxyanchor_4_with_tuple), whose weights enter in the exponent.
 func shared(t *testing.T) map[string]metrix.Form {
 	ms := func(b, g, m float64) metrix.Form {
 		return form(t, "multi_similarity", map[string]float64{"beta": b, "gamma": g, "margin": m})
 	}
+	mined := func(epsilon float64) metrix.Form {
+		return form(t, "multi_similarity", map[string]float64{"beta": 2, "gamma": 50, "margin": 0.5, "miner": 1, "epsilon": epsilon})
+	}
+	triplet := func(margin float64, flags ...string) metrix.Form {
+		params := map[string]float64{"margin": margin}
+		for _, f := range flags {
+			params[f] = 1
+		}
+		return form(t, "triplet", params)
+	}
+	mean := euclidean(1)
+	mean.Reduction = metrix.MeanOverTerms
 	anchor := form(t, "proxy_anchor", map[string]float64{"alpha": 32, "delta": 0.1})
 	return map[string]metrix.Form{
 		"contrastive_default":      euclidean(1),
 		"contrastive_metrix":       euclidean(0.5),
 		"contrastive_cosine":       form(t, "contrastive", map[string]float64{"nonzero": 1, "margin": 0}),
+		"contrastive_mean":         mean,
+		"triplet_default":          triplet(0.05),
+		"triplet_0.2":              triplet(0.2),
+		"triplet_swap_0.2":         triplet(0.2, "swap"),
+		"triplet_smooth":           triplet(0.05, "smooth"),
+		"triplet_cosine":           triplet(0.05, "cosine"),
 		"ms_default":               ms(2, 50, 0.5),
 		"ms_metrix":                ms(17.97, 75.66, 0.77),
+		"ms_default_miner_0.1":     mined(0.1),
+		"ms_default_miner_0.39":    mined(0.39),
 		"proxyanchor_4":            anchor,
 		"proxyanchor_5_one_absent": anchor,
+		"ntxent_0.07":              form(t, "nt_xent", nil),
+		"supcon_0.1":               form(t, "supcon", nil),
 	}
 }
 
@@ -85,6 +106,16 @@ var recorded = map[string]float64{
 	"contrastive_default":      1.2837192240110773,
 	"contrastive_metrix":       1.0225992481775277,
 	"contrastive_cosine":       1.1604958118493656,
+	"contrastive_mean":         1.0680114178877103,
+	"triplet_default":          0.33249875683219204,
+	"triplet_0.2":              0.4449610636353794,
+	"triplet_swap_0.2":         0.4449610636353794,
+	"triplet_smooth":           0.507147345752743,
+	"triplet_cosine":           0.3757062974108173,
+	"ms_default_miner_0.1":     0.5467068673972294,
+	"ms_default_miner_0.39":    0.5467068674185546,
+	"ntxent_0.07":              3.9618459033182853,
+	"supcon_0.1":               2.499413929537389,
 	"ms_default":               0.6419610397144084,
 	"ms_metrix":                0.36538459787725036,
 	"proxyanchor_4":            35.37306816106032,
