@@ -13,8 +13,9 @@ import (
 
 // Load reads the tensors of a state dict from a safetensors file or from one of torch.save's
 // formats, which it tells by the contents. Names come without the prefixes "module." and
-// "_orig_mod."; values are converted to float32. It executes nothing and allocates a small multiple
-// of the file's size at most. An error names the file and says what is wrong with it.
+// "_orig_mod."; values are converted to float32. It executes nothing. It allocates at most a small
+// multiple of the file's size, and 200 MiB for the worst pickle that is let through. An error names the
+// file and says what is wrong with it.
 func Load(path string) ([]checkpoint.Tensor, error) {
 	info, err := os.Stat(path) // before opening: opening a pipe would wait for its other end
 	if err == nil && !info.Mode().IsRegular() {
