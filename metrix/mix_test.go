@@ -79,3 +79,90 @@ func TestMixConfigMistakesAreSentences(t *testing.T) {
 	require.NoError(t, metrix.CheckMix(form(t, "nca", nil), cfg))
 	require.ErrorContains(t, metrix.CheckMix(form(t, "proxy_anchor", nil), cfg), "positives with negatives only")
 }
+
+// The level is drawn from (seed, step) alone, about a third each, and each level has its own
+// settings, or the config's where it has none.
+func TestDrawMixOfARandomLevel(t *testing.T) {
+	cfg := metrix.DefaultMixConfig()
+	cfg.Level, cfg.Hardest, cfg.Memory = metrix.LevelRandom, 2, true
+	cfg.Input = &metrix.LevelConfig{Weight: 0.1, Alpha: 1, Pairs: "positive_negative", Per: "step", Hardest: 1}
+	cfg.Embed = &metrix.LevelConfig{Weight: 0.9, Alpha: 2, Pairs: "anchor_negative", Per: "pair"}
+	require.NoError(t, cfg.Validate())
+	count := map[string]int{}
+	for step := range run.Step(3000) {
+		m := metrix.DrawMix(cfg, 4, step)
+		count[m.Level]++
+		require.Equal(t, m.Level == metrix.LevelEmbed, m.Memory)
+		switch m.Level {
+		case metrix.LevelInput:
+			require.Equal(t, 0.1, m.Weight)
+			require.Equal(t, 1, m.Hardest)
+			require.Equal(t, metrix.PositiveNegative, m.Pairs)
+		case metrix.LevelFeature:
+			require.Equal(t, 0.4, m.Weight)
+			require.Equal(t, 2, m.Hardest)
+			require.Equal(t, m.Lambda, metrix.DrawMix(cfg, 4, step).Lambda)
+		case metrix.LevelEmbed:
+			require.Equal(t, 0.9, m.Weight)
+			require.Zero(t, m.Hardest)
+			require.NotNil(t, m.PerPair)
+			require.Equal(t, metrix.AnchorNegative, m.Pairs)
+		}
+	}
+	for level, n := range count {
+		require.InDelta(t, 1000, n, 120, level)
+	}
+	require.Len(t, count, 3)
+	require.Equal(t, metrix.LevelNone, metrix.DrawMix(metrix.MixConfig{Level: metrix.LevelNone}, 1, 1).Level)
+	var levels []string
+	for step := range run.Step(8) { // part of what a seed means
+		levels = append(levels, metrix.DrawMix(cfg, 4, step).Level)
+	}
+	require.Equal(t, []string{"embed", "embed", "embed", "feature", "embed", "input", "embed", "input"}, levels)
+}
+
+// Lambdas are those of the ordered pairs, however they are asked for.
+func TestLambdasOfPairs(t *testing.T) {
+	first, second := []int32{0, 0, 3, 2, 3}, []int32{1, 4, 2, 0, 1}
+	require.Equal(t, []float32{0.25, 0.25, 0.25, 0.25, 0.25}, metrix.Mix{Lambda: 0.25}.Lambdas(5, first, second))
+	got := metrix.Mix{PerPair: perPair}.Lambdas(5, first, second)
+	for i := range first {
+		row := make([]float32, 5)
+		perPair(row, int(first[i]))
+		require.Equal(t, row[second[i]], got[i])
+	}
+}
+
+func TestLevelsAreValidated(t *testing.T) {
+	cfg := metrix.DefaultMixConfig()
+	cfg.Level = metrix.LevelFeature
+	require.ErrorContains(t, cfg.Validate(), "mix hardest is 0, all negatives, at level feature")
+	own := metrix.DefaultLevelConfig(metrix.LevelFeature)
+	cfg.Feature = &own
+	require.NoError(t, cfg.Validate())
+	require.Equal(t, 1, own.Hardest)
+	require.Zero(t, metrix.DefaultLevelConfig(metrix.LevelEmbed).Hardest)
+	cfg.Level = metrix.LevelRandom
+	require.ErrorContains(t, cfg.Validate(), "at level input")
+	own.Pairs = "none"
+	require.ErrorContains(t, cfg.Validate(), `mix feature pairs is "none"`)
+}
+
+func TestCheckMixOfEveryForm(t *testing.T) {
+	cfg := metrix.DefaultMixConfig()
+	check := func(name string) error { return metrix.CheckMix(form(t, name, nil), cfg) }
+	for _, name := range metrix.Forms() {
+		cfg.Level = metrix.LevelNone
+		require.NoError(t, check(name))
+	}
+	cfg.Level, cfg.Hardest = metrix.LevelRandom, 1
+	require.NoError(t, check("supcon"))
+	require.ErrorContains(t, check("triplet"), "set mix level to none")
+	require.ErrorContains(t, check("recall_at_k"), "pairs to same_class and weight to 1")
+	cfg.Level, cfg.Pairs, cfg.Weight = metrix.LevelEmbed, "same_class", 1
+	require.NoError(t, check("recall_at_k"))
+	require.ErrorContains(t, check("nca"), "same_class belongs to loss form recall_at_k")
+	cfg.Pairs, cfg.Memory = "both", true
+	require.NoError(t, check("proxy_anchor"))
+	require.ErrorContains(t, check("proxy_nca"), "no memory to mix with")
+}
