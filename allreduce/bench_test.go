@@ -73,3 +73,54 @@ func benchAllReduce(b *testing.B, all []*Ring, n int) {
 	b.ReportMetric(bus(time.Since(start).Seconds()/float64(b.N)), "busGB/s")
 	b.ReportMetric(bus(best.Seconds()), "best-busGB/s")
 }
+
+// BenchmarkExchange moves 20 MB of float32 from each of 4 ranks to the others, evenly, as the feature
+// maps of mixed examples, and reports what a rank sends and receives, before rounding, in GB/s each
+// way. Run it with -benchtime=20x.
+func BenchmarkExchange(b *testing.B) {
+	srv := startServer(b)
+	for _, tc := range []struct {
+		name string
+		open opener
+	}{
+		{"memory", openMemory},
+		{"nats-tcp", openNATS(srv, false)},
+		{"nats-inprocess", openNATS(srv, true)},
+	} {
+		for _, wire := range []Wire{Float32, BFloat16} {
+			b.Run(fmt.Sprintf("%s/N=4/%v", tc.name, wire), func(b *testing.B) {
+				benchExchange(b, rings(b, 4, tc.open, defaultChunks), 5_000_000, wire)
+			})
+		}
+	}
+}
+
+func benchExchange(b *testing.B, all []*Ring, n int, wire Wire) {
+	tr := newTraffic(len(all), wire, func(p, q int) int {
+		if p == q {
+			return 0
+		}
+		return n / (len(all) - 1)
+	})
+	step := func() {
+		requireNone(b, together(all, func(_ int, r *Ring) error { return tr.run(b, 1, r) }))
+	}
+	step() // meet, and fill the buffers
+	start, cpu, best := time.Now(), cpuSeconds(b), time.Hour
+	for b.Loop() {
+		t := time.Now()
+		step()
+		best = min(best, time.Since(t))
+	}
+	b.ReportMetric((cpuSeconds(b)-cpu)/float64(b.N)*1e3, "cpu-ms/op")
+	b.ReportMetric(4*float64(n)/(time.Since(start).Seconds()/float64(b.N))/1e9, "GB/s")
+	b.ReportMetric(4*float64(n)/best.Seconds()/1e9, "best-GB/s")
+}
+
+func BenchmarkRoundBFloat16(b *testing.B) {
+	x := input(1, 1<<20)
+	b.SetBytes(4 << 20)
+	for b.Loop() {
+		RoundBFloat16(x)
+	}
+}

@@ -17,7 +17,7 @@ func (r *Ring) meet(ctx context.Context, p *peer) error {
 	case p.meeting <- struct{}{}:
 		defer func() { <-p.meeting }()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return fmt.Errorf("meet rank %d: %w", p.rank, context.Cause(ctx))
 	}
 	if p.met {
 		return nil
