@@ -283,7 +283,7 @@ func TestPackRefusesHostileFiles(t *testing.T) {
 		require.ErrorContains(t, openBytes(t, b), want)
 	}
 	for want, change := range map[string]func(*packIndex){
-		"has room for 2":                 func(x *packIndex) { x.config.Images = 1 << 40 },
+		"has room for 2":                 func(x *packIndex) { x.config.Images = 1 << 30 },
 		"it has 0 images":                func(x *packIndex) { x.config.Images = 0 },
 		"0 classes":                      func(x *packIndex) { x.config.Classes = nil },
 		"unknown decoder":                func(x *packIndex) { x.config.Decoder = "x" },
