@@ -12,6 +12,7 @@ import (
 	"github.com/metrixml/metrix/coordinator/api"
 	"github.com/metrixml/metrix/model"
 	"github.com/metrixml/metrix/run"
+	"github.com/metrixml/metrix/weights"
 )
 
 // The files of a checkpoint.
@@ -76,22 +77,11 @@ func (t *trainer) manifest(e *Evaluation) (checkpoint.Manifest, error) {
 
 // modelTensors are the parameters, statistics and proxies by name: views, not copies.
 func (t *trainer) modelTensors() []checkpoint.Tensor {
-	tensors := networkTensors(t.network, t.layout.params.of(t.weights), t.buffers)
+	tensors := weights.Tensors(t.network, t.layout.params.of(t.weights), t.buffers)
 	if p := t.layout.proxies.of(t.weights); len(p) > 0 {
 		tensors = append(tensors, checkpoint.Tensor{Name: proxiesName, Shape: []int{len(p) / t.dim, t.dim}, Data: p})
 	}
 	return tensors
-}
-
-func networkTensors(n *model.Network, params, buffers []float32) []checkpoint.Tensor {
-	var out []checkpoint.Tensor
-	for _, p := range n.Params {
-		out = append(out, checkpoint.Tensor{Name: p.Name, Shape: p.Shape, Data: p.Slice(params)})
-	}
-	for _, b := range n.Buffers {
-		out = append(out, checkpoint.Tensor{Name: b.Name, Shape: b.Shape, Data: b.Slice(buffers)})
-	}
-	return out
 }
 
 func (t *trainer) optimizerTensors() []checkpoint.Tensor {
@@ -134,7 +124,7 @@ func LoadNetwork(path string, n *model.Network, params, buffers []float32) error
 	if err != nil {
 		return err
 	}
-	if err := fill(networkTensors(n, params, buffers), files[modelFile], true); err != nil {
+	if err := fill(weights.Tensors(n, params, buffers), files[modelFile], true); err != nil {
 		return fmt.Errorf("checkpoint %s: %w", path, err)
 	}
 	return nil
@@ -175,34 +165,21 @@ func (t *trainer) restore() error {
 	return nil
 }
 
-// loadPretrained starts the network from a safetensors file that the recipe names. The head is left
-// at its random start where the file has none of its name.
+// loadPretrained starts the network from the weights that a recipe names: a safetensors file or
+// PyTorch's own. The head is left at its random start where the file has none of its name.
 func (t *trainer) loadPretrained() error {
 	path := t.cfg.Recipe.Model.Pretrained
 	if path == "" {
 		return nil
 	}
-	stored, err := checkpoint.ReadFile(path)
+	stored, err := weights.Load(path)
 	if err != nil {
 		return err
 	}
-	have := map[string]bool{}
-	for _, s := range stored {
-		have[s.Name] = true
-	}
-	var views []checkpoint.Tensor
-	stages := map[string]model.Stage{}
-	for _, p := range t.network.Params {
-		stages[p.Name] = p.Stage
-	}
-	for _, v := range networkTensors(t.network, t.layout.params.of(t.weights), t.buffers) {
-		if stages[v.Name] == model.Head && !have[v.Name] {
-			continue
-		}
-		views = append(views, v)
-	}
-	if err := fill(views, stored, true); err != nil {
+	report, err := weights.Apply(t.network, t.layout.params.of(t.weights), t.buffers, stored)
+	if err != nil {
 		return fmt.Errorf("pretrained weights %s: %w", path, err)
 	}
+	t.log.Info("pretrained", "weights", path, "applied", report.String())
 	return nil
 }

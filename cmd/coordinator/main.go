@@ -4,7 +4,8 @@ package main
 import (
 	"os"
 
-	"github.com/metrixml/metrix/internal/app"
+	"github.com/metrixml/metrix/internal/cli"
+	"github.com/metrixml/metrix/internal/coordinatorcmd"
 )
 
-func main() { os.Exit(app.Main(app.NewCoordinator())) }
+func main() { os.Exit(cli.Main(coordinatorcmd.New())) }

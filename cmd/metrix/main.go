@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/metrixml/metrix/internal/app"
+	"github.com/metrixml/metrix/internal/cli"
 )
 
-func main() { os.Exit(app.Main(app.NewMetrix())) }
+func main() { os.Exit(cli.Main(app.NewMetrix())) }

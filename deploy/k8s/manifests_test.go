@@ -143,7 +143,7 @@ func TestStatefulSetsStartTogetherUnderAHeadlessService(t *testing.T) {
 }
 
 // exitConfiguration is the exit code of a worker whose flags or recipe are wrong.
-const exitConfiguration = 2
+const exitConfiguration = 64
 
 // The ring replaces and re-forms by itself: what the Job must not do is retry what cannot succeed,
 // or count a drained node against a worker.

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/metrixml/metrix/coordinator/api"
+	"github.com/metrixml/metrix/internal/cli"
 	"github.com/metrixml/metrix/internal/natsd"
 	"github.com/metrixml/metrix/run"
 	"github.com/metrixml/metrix/worker"
@@ -26,21 +27,21 @@ import (
 func serveNATS(port string) int {
 	var opt natsd.Options
 	if _, err := fmt.Sscan(port, &opt.Port); err != nil {
-		return exitUsage
+		return cli.ExitUsage
 	}
 	s, err := natsd.Start(opt)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return exitFailure
+		return cli.ExitFailure
 	}
 	fmt.Println(s.URL())
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	<-ctx.Done()
 	if s.Close() != nil {
-		return exitFailure
+		return cli.ExitFailure
 	}
-	return exitOK
+	return cli.ExitOK
 }
 
 // byHand is a cluster of processes started one by one, as the README shows.
@@ -75,10 +76,10 @@ func startByHand(t *testing.T, w workspace, coordinators int) *byHand {
 		c.launch(cmd, id)
 		c.coordinators[id] = cmd
 	}
-	nc, err := connectNATS(c.url, "test")
+	nc, err := cli.ConnectNATS(c.url, "test")
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
-	c.client = api.Dial(nc, defaultGroup)
+	c.client = api.Dial(nc, cli.DefaultGroup)
 	return c
 }
 

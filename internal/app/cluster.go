@@ -13,11 +13,9 @@ import (
 
 	"github.com/metrixml/metrix/coordinator"
 	"github.com/metrixml/metrix/coordinator/api"
+	"github.com/metrixml/metrix/internal/cli"
 	"github.com/metrixml/metrix/internal/natsd"
 )
-
-// defaultGroup names the coordinators that belong together.
-const defaultGroup = "metrix"
 
 // cluster is what a run on one machine needs beside its workers: a NATS server, unless one is given,
 // and a coordinator. Its group is its own, so that runs which share a server do not meet.
@@ -77,7 +75,7 @@ func startCluster(ctx context.Context, url, dir string) (c *cluster, err error) 
 		}
 		c.url = c.server.URL()
 	}
-	if c.nc, err = connectNATS(c.url, "metrix train"); err != nil {
+	if c.nc, err = cli.ConnectNATS(c.url, "metrix train"); err != nil {
 		return nil, err
 	}
 	cfg := coordinator.DefaultConfig()
@@ -101,15 +99,4 @@ func (c *cluster) close() error {
 		errs = append(errs, c.server.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// connectNATS connects and keeps reconnecting for as long as the process lives: a NATS server that
-// restarts must not end a run.
-func connectNATS(url, name string, more ...nats.Option) (*nats.Conn, error) {
-	options := []nats.Option{nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond), nats.Timeout(5 * time.Second)}
-	nc, err := nats.Connect(url, append(options, more...)...)
-	if err != nil {
-		return nil, fmt.Errorf("cannot connect to NATS at %s (%w); is the server running, and is --nats right?", url, err)
-	}
-	return nc, nil
 }

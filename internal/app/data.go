@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/metrixml/metrix/dataset"
+	"github.com/metrixml/metrix/internal/cli"
 	"github.com/metrixml/metrix/recipe"
 )
 
@@ -23,7 +24,7 @@ func newData() *cobra.Command {
 each with a header and lines "image_id class_id super_class_id path"), or a folder with one folder
 per class (train/ and test/ below it, or all classes together: the first half trains).`,
 	}
-	cmd.AddCommand(newDataSynth(), newDataVerify(), newDataInfo())
+	cmd.AddCommand(newDataSynth(), newDataVerify(), newDataInfo(), newDataPack())
 	return cmd
 }
 
@@ -41,7 +42,7 @@ func newDataSynth() *cobra.Command {
 	f.IntVar(&cfg.Side, "side", cfg.Side, "width and height, pixels")
 	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "everything is drawn from it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx, _, release := interrupts(cmd.Context())
+		ctx, _, release := cli.Interrupts(cmd.Context())
 		defer release()
 		if err := dataset.SynthContext(ctx, args[0], cfg, nil); err != nil {
 			return err
@@ -63,11 +64,11 @@ func newDataVerify() *cobra.Command {
 	cmd.Flags().StringVar(&layout, "layout", "auto", "auto, sop or folder")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx, _, release := interrupts(cmd.Context())
+		ctx, _, release := cli.Interrupts(cmd.Context())
 		defer release()
 		set, err := dataset.Open(args[0], layout)
 		if err != nil {
-			return usage(err)
+			return cli.Usage(err)
 		}
 		report, err := dataset.Verify(ctx, set, dataset.VerifyOptions{})
 		if err != nil {
@@ -97,11 +98,11 @@ func newDataInfo() *cobra.Command {
 	cmd.Flags().StringVar(&layout, "layout", "auto", "auto, sop or folder")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx, _, release := interrupts(cmd.Context())
+		ctx, _, release := cli.Interrupts(cmd.Context())
 		defer release()
 		set, err := dataset.Open(args[0], layout)
 		if err != nil {
-			return usage(err)
+			return cli.Usage(err)
 		}
 		info, err := dataset.Describe(ctx, set)
 		if err != nil {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 	"github.com/metrixml/metrix/checkpoint"
 	"github.com/metrixml/metrix/dataset"
 	"github.com/metrixml/metrix/engine"
+	"github.com/metrixml/metrix/internal/cli"
 	"github.com/metrixml/metrix/model"
 	"github.com/metrixml/metrix/recipe"
 	"github.com/metrixml/metrix/retrieval"
@@ -53,7 +55,7 @@ has no other image are no queries.`,
 	f.StringVar(&o.data, "data", "", "folder of the data set (required)")
 	f.StringVar(&o.split, "split", "test", "test or train")
 	f.StringVar(&o.layout, "layout", "", "auto, sop or folder (default: the recipe's)")
-	f.StringVar(&o.engine, "engine", "auto", "auto or gorgonia")
+	f.StringVar(&o.engine, "engine", "auto", "auto, gorgonia or onednn")
 	f.IntSliceVar(&o.recall, "recall", nil, "the K of Recall@K (default: the recipe's)")
 	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "cores to use")
 	f.BoolVar(&o.nmi, "nmi", false, "also cluster and measure the normalised mutual information")
@@ -65,26 +67,26 @@ has no other image are no queries.`,
 }
 
 func (o *evalOptions) evaluate(cmd *cobra.Command) error {
-	ctx, _, release := interrupts(cmd.Context())
+	ctx, _, release := cli.Interrupts(cmd.Context())
 	defer release()
 	path, m, r, err := openCheckpoint(o.checkpoint)
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	if o.layout == "" {
 		o.layout = r.Data.Layout
 	}
 	set, err := dataset.Open(o.data, o.layout)
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	split, err := pickSplit(set, o.split)
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
-	eng, err := openEngine(o.engine)
+	eng, err := openEngine(o.engine, slog.Default())
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	rows, err := embedSplit(ctx, eng, path, r, split, o.threads)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/metrixml/metrix/checkpoint"
+	"github.com/metrixml/metrix/internal/cli"
 	"github.com/metrixml/metrix/recipe"
 	"github.com/metrixml/metrix/weights"
 	"github.com/metrixml/metrix/worker"
@@ -52,11 +53,11 @@ The file is written whole or not at all.`,
 func (o *exportOptions) export(cmd *cobra.Command) error {
 	format, err := o.pickFormat()
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	path, manifest, r, err := openCheckpoint(o.checkpoint)
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	network, err := worker.NetworkOf(r)
 	if err != nil {
@@ -71,7 +72,7 @@ func (o *exportOptions) export(cmd *cobra.Command) error {
 	}
 	err = weights.Export(o.output, format, m, o.force)
 	if errors.Is(err, weights.ErrExists) {
-		return usage(fmt.Errorf("%w; --force replaces it", err))
+		return cli.Usage(fmt.Errorf("%w; --force replaces it", err))
 	}
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/metrixml/metrix/checkpoint"
+	"github.com/metrixml/metrix/internal/cli"
 	"github.com/metrixml/metrix/recipe"
 	"github.com/metrixml/metrix/weights"
 	"github.com/metrixml/metrix/worker"
@@ -43,7 +44,7 @@ func TestExport(t *testing.T) {
 
 	_, _, code, err := execute(newExport(), "--checkpoint", dir, "--output", file, "--format", "onnx")
 	require.ErrorContains(t, err, "the file exists; --force replaces it")
-	require.Equal(t, exitUsage, code)
+	require.Equal(t, cli.ExitUsage, code)
 	_, _, _, err = execute(newExport(), "--checkpoint", dir, "--output", file, "--format", "onnx", "--force")
 	require.NoError(t, err)
 	text, err := os.ReadFile(file)
@@ -65,7 +66,7 @@ func TestExportUsage(t *testing.T) {
 		_, _, code, err := execute(newExport(), args...)
 		require.ErrorContains(t, err, want)
 		if len(args) > 0 {
-			require.Equal(t, exitUsage, code, want)
+			require.Equal(t, cli.ExitUsage, code, want)
 		}
 	}
 	require.NoFileExists(t, out)

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/metrixml/metrix/dataset"
+	"github.com/metrixml/metrix/internal/cli"
+	"github.com/metrixml/metrix/internal/coordinatorcmd"
 )
 
 // asProgram makes the test binary be one of the programs: tests start real processes that way.
@@ -29,11 +31,11 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "metrix":
-		os.Exit(Main(NewMetrix()))
+		os.Exit(cli.Main(NewMetrix()))
 	case "coordinator":
-		os.Exit(Main(NewCoordinator()))
+		os.Exit(cli.Main(coordinatorcmd.New()))
 	case "worker":
-		os.Exit(Main(NewWorker()))
+		os.Exit(cli.Main(NewWorker()))
 	case "nats-server":
 		os.Exit(serveNATS(os.Args[1]))
 	}
@@ -62,6 +64,7 @@ batch: {classes: 8, images: 3, shards: 4}
 train: {steps: 20, eval_every_epochs: 0}
 eval: {recall: [1, 2, 4, 8]}
 workers: 2
+engine: {name: gorgonia}
 `
 
 // workspace is a folder with a recipe and a small data set.
@@ -82,9 +85,9 @@ func execute(cmd *cobra.Command, args ...string) (stdout, stderr string, code in
 	cmd.SetOut(&out)
 	cmd.SetErr(&errs)
 	cmd.SetArgs(args)
-	prepare(cmd)
+	cli.Prepare(cmd)
 	err = cmd.ExecuteContext(context.Background())
-	return out.String(), errs.String(), exitCode(err), err
+	return out.String(), errs.String(), cli.ExitCode(err), err
 }
 
 // train runs metrix train --json and returns its object.
@@ -127,8 +130,8 @@ func TestErrorsAreOneSentenceWithARemedy(t *testing.T) {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			_, _, code, err := execute(NewMetrix(), c.args...)
 			require.Error(t, err)
-			require.Equal(t, exitUsage, code, "%v", err)
-			text := sentence(err)
+			require.Equal(t, cli.ExitUsage, code, "%v", err)
+			text := cli.Sentence(err)
 			require.NotContains(t, text, "goroutine")
 			for _, part := range c.want {
 				require.Contains(t, text, part)
@@ -139,15 +142,15 @@ func TestErrorsAreOneSentenceWithARemedy(t *testing.T) {
 }
 
 func TestCoordinatorAndWorkerRefuseWrongFlags(t *testing.T) {
-	_, _, code, err := execute(NewCoordinator(), "--peers", "a:1")
-	require.Equal(t, exitUsage, code)
+	_, _, code, err := execute(coordinatorcmd.New(), "--peers", "a:1")
+	require.Equal(t, cli.ExitUsage, code)
 	require.ErrorContains(t, err, "id=host:port")
 	_, _, code, err = execute(NewWorker(), "--nats", "nats://127.0.0.1:1")
-	require.Equal(t, exitUsage, code)
+	require.Equal(t, cli.ExitUsage, code)
 	require.ErrorContains(t, err, "--recipe")
 	t.Setenv("METRIX_THREADS", "many")
 	_, _, code, err = execute(NewWorker(), "--run", "x")
-	require.Equal(t, exitUsage, code)
+	require.Equal(t, cli.ExitUsage, code)
 	require.ErrorContains(t, err, "METRIX_THREADS")
 }
 
@@ -161,6 +164,7 @@ func ExampleNewMetrix() {
 	// Output:
 	// data
 	// eval
+	// export
 	// status
 	// train
 }

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"image"
 	"image/png"
+	"log/slog"
 	"os"
 	"sort"
 	"time"
@@ -192,7 +193,7 @@ func exampleQueries(ctx context.Context, t trial, data string) ([]query, error) 
 	if err != nil || len(set.Test.Images) > exampleImages || t.result.Checkpoint == "" {
 		return nil, err
 	}
-	eng, err := openEngine(t.recipe.Engine.Name)
+	eng, err := openEngine(t.recipe.Engine.Name, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/metrixml/metrix/coordinator/api"
+	"github.com/metrixml/metrix/internal/cli"
 )
 
 func newStatus() *cobra.Command {
@@ -26,20 +27,20 @@ folder OUT.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&url, "nats", nats.DefaultURL, "URL of the NATS server")
-	f.StringVar(&group, "group", defaultGroup, "name of the coordinators' group")
+	f.StringVar(&group, "group", cli.DefaultGroup, "name of the coordinators' group")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := fromEnvironment(cmd); err != nil {
+		if err := cli.FromEnvironment(cmd); err != nil {
 			return err
 		}
 		if len(args) == 1 {
 			a, err := readAddress(args[0])
 			if err != nil {
-				return usage(err)
+				return cli.Usage(err)
 			}
 			url, group = a.NATS, a.Group
 		}
-		nc, err := connectNATS(url, "metrix status")
+		nc, err := cli.ConnectNATS(url, "metrix status")
 		if err != nil {
 			return err
 		}
@@ -65,7 +66,11 @@ func printStatus(out io.Writer, s api.Status) error {
 	}
 	for _, r := range s.Runs {
 		fmt.Fprintf(out, "\nrun %s: %s since %s, generation %d (%s)\n", r.Run, r.Phase, r.Since.Format(time.DateTime), r.Generation, r.Reason)
-		fmt.Fprintf(out, "  step %d, loss %.4f, %.0f images/s\n", r.Step, float64(r.Loss), r.ImagesPerSecond)
+		fmt.Fprintf(out, "  step %d", r.Step)
+		if r.Phase == api.Running {
+			fmt.Fprintf(out, ", loss %.4f, %.0f images/s", float64(r.Loss), r.ImagesPerSecond)
+		}
+		fmt.Fprintln(out)
 		if r.Best != nil {
 			fmt.Fprintf(out, "  best Recall@1 %.2f%% at step %d\n", 100*r.Best.RecallAt1, r.Best.Step)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/metrixml/metrix/dataset"
+	"github.com/metrixml/metrix/internal/cli"
 	"github.com/metrixml/metrix/recipe"
 	"github.com/metrixml/metrix/run"
 	"github.com/metrixml/metrix/worker"
@@ -70,19 +71,19 @@ type trial struct {
 func (o *trainOptions) train(cmd *cobra.Command, path string) (err error) {
 	r, err := recipe.Load(path, o.set...)
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	if o.workers > 0 {
 		r.Workers = o.workers
 		if err := r.Validate(); err != nil {
-			return usage(err)
+			return cli.Usage(err)
 		}
 	}
 	if o.out == "" {
 		o.out = defaultOut(r.Name, o.resume)
 	}
 	if err := prepareOut(o.out, o.resume); err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	say := newPrinter(cmd, o.json)
 	data, err := o.prepareData(cmd.Context(), r, say)
@@ -91,9 +92,9 @@ func (o *trainOptions) train(cmd *cobra.Command, path string) (err error) {
 	}
 	steps, err := countSteps(r, data)
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
-	ctx, stop, release := interrupts(cmd.Context())
+	ctx, stop, release := cli.Interrupts(cmd.Context())
 	defer release()
 	cluster, err := startCluster(ctx, o.nats, filepath.Join(o.out, "coordinator"))
 	if err != nil {
@@ -204,7 +205,7 @@ func (o *trainOptions) prepareData(ctx context.Context, r *recipe.Recipe, say *p
 		return filepath.Abs(path)
 	}
 	if r.Data.Synth.Classes == 0 {
-		return "", usage(fmt.Errorf("recipe %s names no data; give its folder with --data", r.Name))
+		return "", cli.Usage(fmt.Errorf("recipe %s names no data; give its folder with --data", r.Name))
 	}
 	return synthesize(ctx, r.Data.Synth, say)
 }

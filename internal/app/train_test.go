@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/metrixml/metrix/checkpoint"
+	"github.com/metrixml/metrix/internal/cli"
 	"github.com/metrixml/metrix/worker"
 )
 
@@ -60,9 +61,9 @@ func TestInterruptAndResume(t *testing.T) {
 	require.Contains(t, text, "run tiny: running")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 	require.Error(t, cmd.Wait())
-	require.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
+	require.Equal(t, cli.ExitInterrupted, cmd.ProcessState.ExitCode())
 	_, _, code, err := execute(NewMetrix(), "status", out)
-	require.Equal(t, exitUsage, code, "the run is not going on: %v", err)
+	require.Equal(t, cli.ExitUsage, code, "the run is not going on: %v", err)
 	path, err := checkpoint.Latest(worker.CheckpointDir(out))
 	require.NoError(t, err)
 	m, err := checkpoint.Verify(path)

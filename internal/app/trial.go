@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/metrixml/metrix/coordinator/api"
+	"github.com/metrixml/metrix/internal/cli"
 	"github.com/metrixml/metrix/worker"
 )
 
@@ -105,7 +106,7 @@ func (w *crew) wait(ctx context.Context, stop <-chan struct{}, say *printer) err
 				p.stop()
 			}
 		case <-ctx.Done():
-			return errInterrupted
+			return cli.ErrInterrupted
 		case <-tick.C:
 			bar.update(w.status(ctx), w.trial.steps)
 		}
@@ -116,7 +117,7 @@ func (w *crew) wait(ctx context.Context, stop <-chan struct{}, say *printer) err
 	case stopping && !finishedIn(w.trial.out):
 		bar.close()
 		say.line("Stopped. To go on from the checkpoint, give the same command with --resume.")
-		return errInterrupted
+		return cli.ErrInterrupted
 	}
 	return nil
 }
@@ -138,7 +139,7 @@ func (w *crew) gone(ctx context.Context, p *process, stopping bool, bar *bar) {
 		}
 	}
 	code := p.code()
-	if code == exitOK || stopping && code == exitInterrupted {
+	if code == cli.ExitOK || stopping && code == cli.ExitInterrupted {
 		return
 	}
 	// Its lease would tell the others in a second; a word from us tells them now.
@@ -149,7 +150,7 @@ func (w *crew) gone(ctx context.Context, p *process, stopping bool, bar *bar) {
 	if code == -1 {
 		how = fmt.Sprintf("%s was killed (%s)", p.name, p.cmd.ProcessState)
 	}
-	if code != exitUsage && !stopping && w.restarts > 0 && w.firstErr == nil {
+	if code != cli.ExitUsage && !stopping && w.restarts > 0 && w.firstErr == nil {
 		w.restarts--
 		bar.note(how + "; starting another")
 		if err := w.start(); err == nil {
@@ -158,13 +159,13 @@ func (w *crew) gone(ctx context.Context, p *process, stopping bool, bar *bar) {
 	}
 	bar.note(how)
 	err := fmt.Errorf("%s; its log is %s", how, p.log)
-	if code == exitUsage {
-		err = usage(err)
+	if code == cli.ExitUsage {
+		err = cli.Usage(err)
 	}
-	if len(w.live) == 0 || code == exitUsage {
+	if len(w.live) == 0 || code == cli.ExitUsage {
 		w.firstErr = errors.Join(w.firstErr, err)
 	}
-	if code == exitUsage { // the others would fail alike
+	if code == cli.ExitUsage { // the others would fail alike
 		for _, q := range w.live {
 			q.stop()
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/metrixml/metrix/allreduce"
 	"github.com/metrixml/metrix/coordinator/api"
 	"github.com/metrixml/metrix/dataset"
+	"github.com/metrixml/metrix/internal/cli"
 	"github.com/metrixml/metrix/internal/telemetry"
 	"github.com/metrixml/metrix/recipe"
 	"github.com/metrixml/metrix/run"
@@ -51,14 +52,14 @@ alone it takes the recipe from the coordinator. SIGTERM makes it leave after the
 all workers are asked, the last state is written as a checkpoint. Every flag can be given as an
 environment variable: --min-workers is METRIX_MIN_WORKERS.
 
-Exit codes: 0 the run is finished; 2 wrong usage, recipe or data (do not retry); 130 stopped as
+Exit codes: 0 the run is finished; 64 wrong usage, recipe or data (do not retry); 130 stopped as
 asked; 1 anything else.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.work(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.nats, "nats", nats.DefaultURL, "URL of the NATS server")
-	f.StringVar(&o.group, "group", defaultGroup, "name of the coordinators' group")
+	f.StringVar(&o.group, "group", cli.DefaultGroup, "name of the coordinators' group")
 	f.StringVar(&o.recipe, "recipe", "", "recipe file; creates the run if needed")
 	f.StringArrayVar(&o.set, "set", nil, "override a key of the recipe, `key=value`; may be repeated")
 	f.StringVar(&o.run, "run", "", "name of the run (default: the recipe's name)")
@@ -66,7 +67,7 @@ asked; 1 anything else.`,
 	f.StringVar(&o.out, "out", "", "folder of checkpoints and logs, the same for all workers (default runs/NAME)")
 	f.IntVar(&o.minWorkers, "min-workers", 0, "training starts once so many workers joined (default: the recipe's workers)")
 	f.IntVar(&o.threads, "threads", 0, "cores to use (default: the recipe's engine.threads, or all)")
-	f.StringVar(&o.engine, "engine", "", "auto or gorgonia (default: the recipe's engine.name)")
+	f.StringVar(&o.engine, "engine", "", "auto, gorgonia or onednn (default: the recipe's engine.name)")
 	f.StringVar(&o.name, "name", "", "unique name of this worker process (default: host, process id and time)")
 	f.Float64Var(&o.weight, "weight", 1, "speed relative to other workers; a faster one owns more shards")
 	f.StringVar(&o.http, "http", "", "address for /healthz, /readyz and /metrics, such as :9090 (default: none)")
@@ -75,11 +76,11 @@ asked; 1 anything else.`,
 }
 
 func (o *workerOptions) work(cmd *cobra.Command) (err error) {
-	if err := fromEnvironment(cmd); err != nil {
+	if err := cli.FromEnvironment(cmd); err != nil {
 		return err
 	}
 	if o.recipe == "" && o.run == "" {
-		return usage(errors.New("give --recipe FILE to create a run or --run NAME to join one"))
+		return cli.Usage(errors.New("give --recipe FILE to create a run or --run NAME to join one"))
 	}
 	host, err := os.Hostname()
 	if err != nil {
@@ -88,7 +89,7 @@ func (o *workerOptions) work(cmd *cobra.Command) (err error) {
 	if o.name == "" {
 		o.name = fmt.Sprintf("%s-%d-%d", host, os.Getpid(), time.Now().UnixNano())
 	}
-	ctx, stop, release := interrupts(cmd.Context())
+	ctx, stop, release := cli.Interrupts(cmd.Context())
 	defer release()
 	ctx, cancel := untilLeashBreaks(ctx)
 	defer cancel()
@@ -102,17 +103,17 @@ func (o *workerOptions) work(cmd *cobra.Command) (err error) {
 	if o.http != "" {
 		server, err := telemetry.Serve(o.http, probes(tel.Metrics))
 		if err != nil {
-			return usage(err)
+			return cli.Usage(err)
 		}
 		defer server.Close()
 	}
 
-	control, err := connectNATS(o.nats, o.name+" control") // beats must not queue behind gradients
+	control, err := cli.ConnectNATS(o.nats, o.name+" control") // beats must not queue behind gradients
 	if err != nil {
 		return err
 	}
 	defer control.Close()
-	data, err := connectNATS(o.nats, o.name+" ring", allreduce.ConnectOptions()...)
+	data, err := cli.ConnectNATS(o.nats, o.name+" ring", allreduce.ConnectOptions()...)
 	if err != nil {
 		return err
 	}
@@ -124,7 +125,9 @@ func (o *workerOptions) work(cmd *cobra.Command) (err error) {
 	cfg.Host, cfg.Stop, cfg.Logger = host, stop, log
 	cfg.Connect = func(rc allreduce.Config) (allreduce.Transport, error) { return allreduce.NATS(data, rc) }
 	log.Info("worker ready", "run", cfg.Run, "name", cfg.Name, "engine", engineDescription(cfg.Engine), "threads", cfg.Threads)
-	_, err = worker.Run(ctx, *cfg)
+	if _, err = worker.Run(ctx, *cfg); errors.Is(err, worker.ErrStopped) {
+		return cli.ErrInterrupted
+	}
 	return err
 }
 
@@ -145,18 +148,18 @@ func (o *workerOptions) config(ctx context.Context, client *api.Client) (*worker
 		o.data = r.Data.Path
 	}
 	if o.data == "" {
-		return nil, usage(fmt.Errorf("run %s names no data; give its folder with --data", id))
+		return nil, cli.Usage(fmt.Errorf("run %s names no data; give its folder with --data", id))
 	}
 	set, err := dataset.Open(o.data, r.Data.Layout)
 	if err != nil {
-		return nil, usage(err)
+		return nil, cli.Usage(err)
 	}
 	if o.engine == "" {
 		o.engine = r.Engine.Name
 	}
-	eng, err := openEngine(o.engine)
+	eng, err := openEngine(o.engine, slog.Default())
 	if err != nil {
-		return nil, usage(err)
+		return nil, cli.Usage(err)
 	}
 	if o.threads == 0 {
 		o.threads = r.Engine.Threads
@@ -183,11 +186,11 @@ func (o *workerOptions) findRecipe(ctx context.Context, client *api.Client) (*re
 			return nil, "", fmt.Errorf("asking for run %s: %w", o.run, err)
 		}
 		r, err := recipe.Parse("recipe of run "+o.run, spec.Recipe, nil)
-		return r, spec.Run, usage(err)
+		return r, spec.Run, cli.Usage(err)
 	}
 	r, err := recipe.Load(o.recipe, o.set...)
 	if err != nil {
-		return nil, "", usage(err)
+		return nil, "", cli.Usage(err)
 	}
 	id := run.ID(r.Name)
 	if o.run != "" {
@@ -198,7 +201,7 @@ func (o *workerOptions) findRecipe(ctx context.Context, client *api.Client) (*re
 	}
 	err = client.Create(ctx, api.Spec{Run: id, Recipe: r.Canonical(), Hash: r.Hash(), Shards: r.Batch.Shards, MinWorkers: o.minWorkers})
 	if errors.Is(err, api.ErrConflict) || errors.Is(err, api.ErrInvalid) {
-		err = usage(err)
+		err = cli.Usage(err)
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("creating run %s: %w", id, err)

@@ -1,4 +1,6 @@
-package app
+// Package coordinatorcmd is the command of cmd/coordinator. It stands apart from internal/app so that
+// the coordinator's binary contains no engine.
+package coordinatorcmd
 
 import (
 	"errors"
@@ -12,11 +14,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/metrixml/metrix/coordinator"
+	"github.com/metrixml/metrix/internal/cli"
 	"github.com/metrixml/metrix/internal/telemetry"
 )
 
-// NewCoordinator is the command of one node of the raft group.
-func NewCoordinator() *cobra.Command {
+// New is the command of one node of the raft group.
+func New() *cobra.Command {
 	var o struct{ id, raftAddr, peers, nats, group, dataDir, http string }
 	cmd := &cobra.Command{
 		Use:   "coordinator",
@@ -35,28 +38,28 @@ Every flag can be given as an environment variable: --raft-addr is METRIX_RAFT_A
 	f.StringVar(&o.raftAddr, "raft-addr", "", "host:port for the other nodes (required with --peers)")
 	f.StringVar(&o.peers, "peers", "", "all nodes as id=host:port,..., this one included (default: a group of one)")
 	f.StringVar(&o.nats, "nats", nats.DefaultURL, "URL of the NATS server")
-	f.StringVar(&o.group, "group", defaultGroup, "name of the group")
+	f.StringVar(&o.group, "group", cli.DefaultGroup, "name of the group")
 	f.StringVar(&o.dataDir, "data-dir", "", "folder of the log and snapshots (default: kept in memory, lost at the end)")
 	f.StringVar(&o.http, "http", "", "address for /healthz, /readyz and /metrics, such as :9090 (default: none)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if err := fromEnvironment(cmd); err != nil {
+		if err := cli.FromEnvironment(cmd); err != nil {
 			return err
 		}
 		peers, err := parsePeers(o.peers)
 		if err != nil {
-			return usage(err)
+			return cli.Usage(err)
 		}
 		if o.id == "" {
-			return usage(errors.New("give this node a name with --id"))
+			return cli.Usage(errors.New("give this node a name with --id"))
 		}
-		ctx, stop, release := interrupts(cmd.Context())
+		ctx, stop, release := cli.Interrupts(cmd.Context())
 		defer release()
 		tel, err := telemetry.Install(ctx, "coordinator", o.id)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, tel.Shutdown()) }()
-		nc, err := connectNATS(o.nats, "coordinator "+o.id)
+		nc, err := cli.ConnectNATS(o.nats, "coordinator "+o.id)
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"fmt"
@@ -9,10 +9,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// fromEnvironment gives every flag of cmd that was not set on the command line the value of its
+// FromEnvironment gives every flag of cmd that was not set on the command line the value of its
 // environment variable: METRIX_ and the flag's name in capitals, '-' as '_' (--raft-addr is
 // METRIX_RAFT_ADDR). Containers are configured that way.
-func fromEnvironment(cmd *cobra.Command) error {
+func FromEnvironment(cmd *cobra.Command) error {
 	var first error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		name := "METRIX_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
@@ -21,7 +21,7 @@ func fromEnvironment(cmd *cobra.Command) error {
 			return
 		}
 		if err := cmd.Flags().Set(f.Name, value); err != nil {
-			first = usage(fmt.Errorf("environment variable %s=%q: %w", name, value, err))
+			first = Usage(fmt.Errorf("environment variable %s=%q: %w", name, value, err))
 		}
 	})
 	return first
