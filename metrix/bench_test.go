@@ -76,3 +76,21 @@ func BenchmarkLoss1024Clean(b *testing.B) {
 		step()
 	}
 }
+
+// A batch of 104 against a memory of 50 000 rows of 128, one of eight shards: 13 anchors.
+func BenchmarkMemory50k(b *testing.B) {
+	all := large(50_104, 4, 128)
+	all.Proxies = nil
+	split := appended(all, 104)
+	grad := metrix.Gradient{Embeddings: make([]float32, len(split.Embeddings))}
+	for _, name := range []string{"contrastive", "multi_similarity"} {
+		b.Run(name, func(b *testing.B) {
+			l := loss(b, form(b, name, nil), 1)
+			for b.Loop() {
+				_, err := l.Evaluate(grad, split, metrix.Mix{}, 0, 13)
+				require.NoError(b, err)
+			}
+			b.ReportMetric(float64(l.WorkspaceBytes())/1e6, "workspace-MB")
+		})
+	}
+}

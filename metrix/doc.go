@@ -37,12 +37,33 @@
 // (*) averaged over the proxies present in the batch; everything else over all anchors. [NewForm]
 // returns these rows with the published constants as defaults; a loss of one's own is a literal.
 //
+// Losses that weigh every positive against the negatives are no such sums. They are a [Listwise], one
+// function of an anchor's similarities, and share everything else: ranges, reductions, memory.
+//
+//	form         terms of an anchor                                            mixed
+//	triplet      phi(d_p - d_n + m) of every triplet                           refused: a row that is both has no side
+//	nt_xent      log(1 + SUM_n (1-y_n) e^{(s_n - s_p)/T}), weight y_p, of      as any form: labels weigh
+//	             every positive
+//	supcon       mean over positives of log SUM_x e^{s_x/T} - s_p/T            as any form: labels weigh
+//	recall_at_k  one minus the smoothed recall at 1, 2, 4, 8, 16               rows of one class only ([SameClass])
+//
+// How terms become one number is the form's [Reduction], by [NewFormReduced]: the paper's mean over
+// anchors of sums over terms, or the mean over the batch's strictly positive or over all terms.
+//
 // Pairs M(a) are P(a) x N(a), positive-negative, or {a} x N(a), anchor-negative ([PairType]). Forms
 // with proxies mix positives with negatives only: two examples where proxies are anchors, the
 // proxy of the anchor's class with each other proxy where proxies are candidates. The latter is
 // the formula read literally: whatever stands in P(a) and N(a) is mixed. A [Mix] is what one step
 // mixes; [DrawMix] draws it from (seed, step), lambda once per step or once per ordered pair of
 // the batch. Hardest keeps the k most similar negatives of each anchor in M(a).
+//
+// # Levels
+//
+// Examples are mixed as images, as feature maps or as embeddings, by one linear [Operator]. Before the
+// embedding level the mixes go through the network, and V(a) is what comes out of it: [ChoosePairs]
+// lists the pairs, [MixedRows] carries the mixed embeddings with their labels into Evaluate, and
+// Gradient.Mixed carries their gradient out, from where the network's backward pass and
+// [Operator.Transpose] take it to both partners. docs/method.md tells the step in order.
 //
 // # Never a mixed row
 //
@@ -66,14 +87,21 @@
 // for B examples of dimension d, K per class. At B = 1024, d = 512, K = 5 all 4.2 million mixed
 // pairs take 22 MB, 26 with a lambda per pair, and 4 more with one proxy per class.
 //
+// # Memory
+//
+// Rows of earlier steps (cross-batch memory) are candidates of every anchor, but no anchors and
+// constants: [Batch].Memory. They add M columns to G and none to its rows, are read where they lie,
+// and are mixed as negatives where Mix.Memory says so.
+//
 // # Invariants
 //
 //   - Pure: the result is a function of the arguments. A [Loss] keeps buffers, not state.
 //   - [Loss.Evaluate] returns the share of a range of anchors in the global mean; shares and
 //     gradients of ranges that cover all anchors sum to the whole. Workers therefore add, never
-//     average. What needs the whole batch (proxies present, non-zero terms) is counted over it.
+//     average. What needs the whole batch (proxies present, non-zero terms) is counted over it. The
+//     bits of a range's share depend on its arguments alone, not on the ranges evaluated before.
 //   - Threads change no bit: a class is the unit of work, and all that a class writes (its anchors'
-//     and its positives' rows of dG) is written by no other.
+//     and its positives' rows of dG, the mixed rows whose first partner is of it) no other writes.
 //   - Sums of exponentials are kept relative to their greatest exponent, in float64: gamma = 75, or
 //     10^4, overflows nothing. Similarities are float32, so a value is good to about 1e-7 times the
 //     form's slope.

@@ -14,7 +14,11 @@ import (
 // candidates (proxy_nca) the mixed part compares examples with the mixes of examples all the same,
 // as no proxy goes through the network: proxies then get no gradient from it.
 //
-// Costs: one inner product of Dim per anchor and row it uses, and twice that for the gradient.
+// A range of anchors reads the rows of its own classes only: the others may be left out, unless the
+// form is reduced over terms, whose count needs all. Where a range of rows is a shard of whole
+// classes, as sampler makes them, mixed examples thus never leave the worker that embedded them.
+//
+// It costs one inner product of Dim per anchor and row it uses, and twice that for the gradient.
 type MixedRows struct {
 	Embeddings    []float32 // V x Dim, unit rows
 	First, Second []int32   // rows of the global batch

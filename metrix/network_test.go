@@ -225,6 +225,34 @@ func TestMixedRowsInRangesAndThreads(t *testing.T) {
 	}
 }
 
+// Rows of other classes than those of the range's anchors can stay where they were embedded.
+func TestMixedRowsOfOtherClassesMayBeLeftOut(t *testing.T) {
+	b := large(24, 4, 6)
+	p := problem{labels: b.Labels}
+	for i := range b.Labels {
+		p.x = append(p.x, widen(b.Embeddings[i*b.Dim:][:b.Dim]))
+	}
+	_, rows := networkRows(9, p)
+	part := &metrix.MixedRows{} // of rows [8, 16), two whole classes
+	for v, first := range rows.First {
+		if first >= 8 && first < 16 {
+			part.First, part.Second = append(part.First, first), append(part.Second, rows.Second[v])
+			part.Lambda = append(part.Lambda, rows.Lambda[v])
+			part.Embeddings = append(part.Embeddings, rows.Embeddings[v*b.Dim:][:b.Dim]...)
+		}
+	}
+	for _, name := range []string{"contrastive", "multi_similarity", "nca", "proxy_nca"} {
+		f := form(t, name, nil)
+		with := func(m *metrix.MixedRows) (metrix.Value, []float32, []float32) {
+			return sumOfRanges(t, f, b, metrix.Mix{Level: metrix.LevelInput, Weight: 0.4, Rows: m}, 8, 12, 16)
+		}
+		want, wantX, _ := with(rows)
+		got, x, _ := with(part)
+		require.Equal(t, want, got, name)
+		require.Equal(t, wantX, x, name)
+	}
+}
+
 func TestMixedRowsMistakesAreSentences(t *testing.T) {
 	p := mixedBatch()
 	_, b := p.batch(len(p.x[0]))
