@@ -85,7 +85,8 @@ func TestBadFrameInExchange(t *testing.T) {
 	}
 }
 
-// A frame lost on the way to a rank that is no neighbour: rank 1 sends 36 chunks to rank 2 first.
+// A frame lost on the way to a rank that is no neighbour: rank 1 sends 36 chunks to rank 2 first. It
+// never comes to send to rank 0; rank 2 may have everything.
 func TestLostBetweenStrangers(t *testing.T) {
 	all := rings(t, 4, between(openMemory, func(number int, frame []byte) [][]byte {
 		if number == 36+3 {
@@ -95,7 +96,7 @@ func TestLostBetweenStrangers(t *testing.T) {
 	}))
 	errs := exchangeWith(t, all, Float32, long)
 	require.ErrorContains(t, errs[3], "receive from rank 1: frame 4 came where frame 3 was due")
-	for _, rank := range []int{0, 1, 2} {
+	for _, rank := range []int{0, 1} {
 		require.ErrorContains(t, errs[rank], "rank 3 gave up: receive from rank 1", "rank %d", rank)
 	}
 }
@@ -162,7 +163,7 @@ func TestRanksThatExchangeOtherwise(t *testing.T) {
 		"phase":            {exchange(3, "b", same(), Float32), "another phase, wire or length"},
 		"wire":             {exchange(3, "a", same(), BFloat16), "another phase, wire or length"},
 		"step":             {exchange(4, "a", same(), Float32), "do not run the same collectives"},
-		"other collective": {func(r *Ring) error { return r.Barrier(t.Context(), 3, "a") }, "it is in exchange of step 3: the workers do not run the same collectives"},
+		"other collective": {func(r *Ring) error { return r.Barrier(t.Context(), 3, "a") }, "the workers do not run the same collectives"},
 		"arguments":        {exchange(3, "a", vectors(10, 10, 9, 10), Float32), "rank 2 sends itself 10 floats and receives 9"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -108,7 +108,7 @@ func TestExchange(t *testing.T) {
 // also with what collectives of the ring have left unreported.
 func TestExchangeWindows(t *testing.T) {
 	for _, tc := range []struct{ world, window, share int }{
-		{2, 1, 1}, {3, 1, 1}, {4, 2, 2}, {5, 8, 8}, {7, 1, 1}, {9, 8, 4}, {10, 2, 1}, {9, 16, 8},
+		{2, 1, 1}, {3, 1, 1}, {4, 2, 2}, {5, 8, 8}, {7, 1, 1}, {9, 8, 4}, {10, 2, 1}, {9, 16, 8}, {18, 8, 1},
 	} {
 		t.Run(fmt.Sprintf("world %d window %d", tc.world, tc.window), func(t *testing.T) {
 			all := rings(t, tc.world, openMemory, func(c *Config) { c.Window = tc.window })
