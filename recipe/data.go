@@ -4,6 +4,7 @@ package recipe
 // purpose is that a slip of the finger is a sentence and not an allocation.
 const (
 	maxSide   = 1024      // pixels
+	maxStore  = 4096      // pixels
 	maxShards = 1 << 16   // also the largest global batch
 	maxCount  = 1 << 40   // steps
 	maxEpochs = 1_000_000 // epochs
@@ -13,6 +14,8 @@ const (
 type Data struct {
 	Layout  string // "auto", "sop" or "folder"
 	Path    string // folder of the data; usually given on the command line. Not part of the hash
+	Decoder string // of JPEG files: "go" or "turbo" (libjpeg-turbo)
+	Store   int    // side to which images are resized once, before anything else, pixels; 0 for not
 	Synth   Synth  // images that are generated when Path holds none
 	Size    int    // side of the network's input, pixels
 	Resize  int    // shorter side before the centre crop of an evaluation, pixels; >= Size
@@ -39,9 +42,10 @@ type Augment struct {
 
 func defaultData() Data {
 	return Data{
-		Layout: "auto",
-		Synth:  Synth{Images: 8, Side: 64, Seed: 1},
-		Size:   224,
+		Layout:  "auto",
+		Decoder: "go",
+		Synth:   Synth{Images: 8, Side: 64, Seed: 1},
+		Size:    224,
 		Augment: Augment{
 			Scale: []float64{0.08, 1}, Ratio: []float64{0.75, 1.333}, Flip: 0.5,
 		},
@@ -52,8 +56,10 @@ func defaultData() Data {
 
 func (d *Data) fields() []field {
 	return []field{
-		choice("layout", &d.Layout, "auto", "sop", "folder"),
+		choice("layout", &d.Layout, "auto", "sop", "folder", "pack").outsideRun(),
 		textField("path", &d.Path).outsideRun(),
+		choice("decoder", &d.Decoder, "go", "turbo"),
+		intField("store", &d.Store, 0, maxStore),
 		{key: "synth", value: &d.Synth},
 		intField("size", &d.Size, 16, maxSide),
 		intField("resize", &d.Resize, 16, 2*maxSide),

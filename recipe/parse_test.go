@@ -31,6 +31,8 @@ seed: 18446744073709551615
 data:
   layout: sop
   path: /data/a b
+  decoder: turbo
+  store: 128
   synth: {classes: 120, images: 9, side: 64, seed: 2}
   size: 48
   resize: 56
@@ -52,7 +54,7 @@ engine: {name: gorgonia, threads: 2}
 	want := &Recipe{
 		Name: "all", Seed: 1<<64 - 1,
 		Data: Data{
-			Layout: "sop", Path: "/data/a b", Synth: Synth{120, 9, 64, 2}, Size: 48, Resize: 56,
+			Layout: "sop", Path: "/data/a b", Decoder: "turbo", Store: 128, Synth: Synth{120, 9, 64, 2}, Size: 48, Resize: 56,
 			Augment: Augment{[]float64{0.3, 1}, []float64{0.5, 2}, 0.25, 0.2},
 			Mean:    []float64{0.5, 0.4, 0.3}, Std: []float64{0.2, 0.3, 0.4},
 		},

@@ -59,12 +59,7 @@ func Embed(ctx context.Context, dst []float32, net engine.Net, network *model.Ne
 				if err := gctx.Err(); err != nil {
 					return err
 				}
-				img, err := split.Decode(at+i, opt.Limits)
-				if err != nil {
-					return err
-				}
-				opt.Transform.Eval(pixels[i*size:(i+1)*size], img)
-				return nil
+				return split.Eval(pixels[i*size:(i+1)*size], at+i, opt.Transform, opt.Limits)
 			})
 		}
 		if err := g.Wait(); err != nil {

@@ -117,7 +117,8 @@ func TestResumeAfterAStop(t *testing.T) {
 	require.NoError(t, err)
 	m, err := checkpoint.Verify(path)
 	require.NoError(t, err)
-	require.EqualValues(t, 8, m.Step, "stopped after the step in flight")
+	// The step in flight, or one more by a worker that had already voted when the request came.
+	require.Contains(t, []int64{8, 9}, m.Step)
 	var again []<-chan outcome
 	for i := range 3 {
 		again = append(again, start(context.Background(), c.config("run", fmt.Sprintf("again%d", i), r, out)))

@@ -45,13 +45,8 @@ func (s *source) fill(ctx context.Context, dst []float32, items []sampler.Item) 
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			img, err := s.images.Image(it.Image)
-			if err != nil {
-				return err
-			}
 			r := draw.Of(s.seed, draw.Augment, uint64(it.Epoch), uint64(it.Image), uint64(it.Use))
-			s.transform.Train(dst[i*s.rowSize():(i+1)*s.rowSize()], img, r)
-			return nil
+			return s.images.Train(dst[i*s.rowSize():(i+1)*s.rowSize()], it.Image, s.transform, r)
 		})
 	}
 	return g.Wait()

@@ -118,6 +118,9 @@ func (t *trainer) close() error { return t.net.Close() }
 const cacheBytes = 1 << 30
 
 func (t *trainer) prepareData(r *recipe.Recipe) (err error) {
+	if t.cfg.Data, err = t.cfg.Data.With(DeliveryOf(r)); err != nil {
+		return err
+	}
 	train := t.cfg.Data.Train
 	if t.sampler, err = SamplerOf(r, train); err != nil {
 		return err
@@ -145,6 +148,11 @@ func ScheduleOf(r *recipe.Recipe) optim.Schedule {
 		Name: s.Name, Base: r.Optimizer.LR, WarmupEpochs: s.WarmupEpochs, EveryEpochs: s.EveryEpochs, Factor: s.Factor,
 		HeadOnlyEpochs: s.HeadOnlyEpochs, MinLR: s.MinLR, Epochs: r.Train.Epochs, Steps: r.Train.Steps,
 	}
+}
+
+// DeliveryOf says how a recipe wants its images decoded and stored.
+func DeliveryOf(r *recipe.Recipe) dataset.Delivery {
+	return dataset.Delivery{Store: r.Data.Store, Decoder: r.Data.Decoder}
 }
 
 // TransformOf is the image transform that a recipe asks for.

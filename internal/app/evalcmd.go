@@ -54,7 +54,7 @@ has no other image are no queries.`,
 	f.StringVar(&o.checkpoint, "checkpoint", "", "folder of a checkpoint, or of checkpoints: the newest is taken (required)")
 	f.StringVar(&o.data, "data", "", "folder of the data set (required)")
 	f.StringVar(&o.split, "split", "test", "test or train")
-	f.StringVar(&o.layout, "layout", "", "auto, sop or folder (default: the recipe's)")
+	f.StringVar(&o.layout, "layout", "auto", "auto, sop, folder or pack")
 	f.StringVar(&o.engine, "engine", "auto", "auto, gorgonia or onednn")
 	f.IntSliceVar(&o.recall, "recall", nil, "the K of Recall@K (default: the recipe's)")
 	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "cores to use")
@@ -73,11 +73,11 @@ func (o *evalOptions) evaluate(cmd *cobra.Command) error {
 	if err != nil {
 		return cli.Usage(err)
 	}
-	if o.layout == "" {
-		o.layout = r.Data.Layout
-	}
 	set, err := dataset.Open(o.data, o.layout)
 	if err != nil {
+		return cli.Usage(err)
+	}
+	if set, err = set.With(worker.DeliveryOf(r)); err != nil {
 		return cli.Usage(err)
 	}
 	split, err := pickSplit(set, o.split)

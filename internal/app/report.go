@@ -193,6 +193,9 @@ func exampleQueries(ctx context.Context, t trial, data string) ([]query, error) 
 	if err != nil || len(set.Test.Images) > exampleImages || t.result.Checkpoint == "" {
 		return nil, err
 	}
+	if set, err = set.With(worker.DeliveryOf(t.recipe)); err != nil {
+		return nil, err
+	}
 	eng, err := openEngine(t.recipe.Engine.Name, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err

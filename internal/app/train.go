@@ -152,6 +152,9 @@ func countSteps(r *recipe.Recipe, data string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if set, err = set.With(worker.DeliveryOf(r)); err != nil {
+		return 0, err
+	}
 	s, err := worker.SamplerOf(r, set.Train)
 	if err != nil {
 		return 0, err

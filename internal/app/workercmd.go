@@ -154,6 +154,9 @@ func (o *workerOptions) config(ctx context.Context, client *api.Client) (*worker
 	if err != nil {
 		return nil, cli.Usage(err)
 	}
+	if _, err := set.With(worker.DeliveryOf(r)); err != nil {
+		return nil, cli.Usage(err)
+	}
 	if o.engine == "" {
 		o.engine = r.Engine.Name
 	}
