@@ -27,6 +27,8 @@ const (
 	Cluster                       // k-means starts of NMI
 	Test                          // tests
 	MixLevel                      // level at which a step mixes; counters: step
+	LabelSplit                    // images that keep their label; counters: class
+	Unlabelled                    // order of the unlabelled images; counters: round
 )
 
 // Rand is a small deterministic generator (xoshiro256**). The zero value is not usable: call Of.
