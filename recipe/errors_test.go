@@ -11,7 +11,7 @@ import (
 func TestSentences(t *testing.T) {
 	for _, c := range []struct{ src, want string }{
 		// keys
-		{"nmae: x", "r.yaml:1: a recipe has no key nmae (did you mean name?); its keys are name, seed, data, model, loss, mix, batch, optimizer, schedule, train, eval, compare, workers, engine"},
+		{"nmae: x", "r.yaml:1: a recipe has no key nmae (did you mean name?); its keys are name, seed, data, model, loss, mix, memory, batch, optimizer, schedule, train, eval, compare, workers, engine"},
 		{"seed: 1\noptimizer:\n  learning_rate: 1", "r.yaml:3: optimizer has no key learning_rate; its keys are name, lr, weight_decay, momentum, betas, eps, proxy_lr_scale, clip_value, clip_norm"},
 		{"optimizer: {wieght_decay: 1}", "r.yaml:1: optimizer has no key wieght_decay (did you mean weight_decay?); its keys are"},
 		{"seed: 1\n\nseed: 2", `r.yaml:3: "seed" is given twice, first at r.yaml:1`},
@@ -70,10 +70,10 @@ func TestSentences(t *testing.T) {
 		{"batch: {images: 1}", "batch.images is 1; it must be at least 2 for loss.form multi_similarity, whose positives are other images of the batch"},
 		{"data: {size: 64, resize: 60}", "data.resize is 60; it must be at least data.size, which is 64"},
 		{"data: {synth: {classes: 10}}", "data.synth.classes is 10; it must be 0 for none, or at least batch.classes, which is 16"},
-		{"loss: {form: proxy_anker}", "loss.form is proxy_anker; it must be one of contrastive, multi_similarity, binomial_deviance, lifted_structure, nca, proxy_anchor, proxy_nca (did you mean proxy_anchor?)"},
+		{"loss: {form: proxy_anker}", "loss.form is proxy_anker; it must be one of contrastive, multi_similarity, binomial_deviance, lifted_structure, nca, proxy_anchor, proxy_nca, triplet, nt_xent, supcon, recall_at_k (did you mean proxy_anchor?)"},
 		{"loss:\n  params: {beta: 18,\n    margn: 1}", `r.yaml:3: loss.params.margn is 1: loss form multi_similarity has no parameter "margn"; it has beta (18)`},
 		{"loss: {params: {beta: -1}}", "loss.params.beta is -1: parameter beta of loss form multi_similarity is -1; it must lie in"},
-		{"loss: {form: proxy_anchor}\nmix:\n  level: embed\n  pairs: anchor_negative", "r.yaml:4: mix.pairs is anchor_negative; it must be positive_negative or both for loss.form proxy_anchor"},
+		{"loss: {form: proxy_anchor}\nmix:\n  level: embed\n  pairs: anchor_negative", "r.yaml:4: mix does not go with the rest: loss form proxy_anchor mixes positives with negatives only; set mix pairs to positive_negative or both"},
 		{"data: {size: 16}\nmodel: {arch: resnet50}", "r.yaml:1: data.size and model.arch do not go together: resnet50 takes images of 32 to 1024 pixels a side, not 16"},
 		{"model: {pretrained: w.safetensors}", "model.pretrained is w.safetensors; it needs model.arch resnet18 or resnet50 with norm batch and width 64, not conv4 with group and 32"},
 		{"schedule: {min_lr: 1}", "schedule.min_lr is 1; it must be at most optimizer.lr, which is 0.001"},

@@ -26,12 +26,15 @@ func lossExists(r *Recipe) *problem {
 	if _, err := metrix.NewForm(l.Form, l.Params); err != nil {
 		return &problem{[]string{"loss.params", "loss.form"}, "loss.params: " + strings.TrimPrefix(err.Error(), "metrix: ")}
 	}
+	if _, err := l.NewForm(); err != nil {
+		return &problem{[]string{"loss.reduction", "loss.form"}, fmt.Sprintf("loss.reduction is %s: %s", l.Reduction, strings.TrimPrefix(err.Error(), "metrix: "))}
+	}
 	return nil
 }
 
 // form is the row of the table that the recipe names, which lossExists has found.
 func (r *Recipe) form() metrix.Form {
-	f, _ := metrix.NewForm(r.Loss.Form, r.Loss.Params)
+	f, _ := r.Loss.NewForm()
 	return f
 }
 
@@ -44,14 +47,42 @@ func batchHasPairs(r *Recipe) *problem {
 }
 
 func mixIsPossible(r *Recipe) *problem {
-	m := r.Mix
-	err := metrix.CheckMix(r.form(), metrix.MixConfig{
-		Level: m.Level, Weight: m.Weight, Alpha: m.Alpha, Pairs: m.Pairs, Per: m.Per, Hardest: m.Hardest,
-	})
-	if err != nil {
-		return &problem{[]string{"mix.pairs", "loss.form"}, fmt.Sprintf(
-			"mix.pairs is %s; it must be positive_negative or both for loss.form %s, which compares with proxies and mixes positives with negatives only",
-			m.Pairs, r.Loss.Form)}
+	m := &r.Mix
+	c := m.Config()
+	at := "mix"
+	if m.Level != "none" && m.Level != "random" {
+		at = "mix." + m.Level
+	}
+	keys := []string{at + ".pairs", "mix.pairs", at + ".hardest", "mix.hardest", "mix.level", "loss.form"}
+	for _, err := range []error{c.Validate(), metrix.CheckMix(r.form(), c)} {
+		if err != nil {
+			first, _, _ := strings.Cut(err.Error(), "\n")
+			return &problem{keys, "mix does not go with the rest: " + strings.TrimPrefix(first, "metrix: ")}
+		}
+	}
+	for level, own := range m.levels() {
+		if m.Level != level && m.Level != "random" || level == "embed" {
+			continue
+		}
+		negatives := (r.Batch.Classes - 1) * r.Batch.Images
+		if m.Partners == "shard" {
+			negatives = (r.Batch.Classes/r.Batch.Shards - 1) * r.Batch.Images
+		}
+		if own.Hardest > negatives {
+			return &problem{[]string{"mix." + level + ".hardest", "mix.hardest", "mix.partners"}, fmt.Sprintf(
+				"mix.%s.hardest is %d; a row has only %d negatives among its partners", level, own.Hardest, negatives)}
+		}
+	}
+	return nil
+}
+
+func memoryIsPossible(r *Recipe) *problem {
+	f := r.form()
+	if r.Memory.Size > 0 && f.Candidates == metrix.Proxy {
+		return &problem{[]string{"memory.size", "loss.form"}, fmt.Sprintf("memory.size is %d; loss.form %s compares with proxies and needs no memory", r.Memory.Size, r.Loss.Form)}
+	}
+	if r.Mix.Memory == "yes" && r.Memory.Size == 0 {
+		return &problem{[]string{"mix.memory"}, "mix.memory is yes; it needs memory.size above 0"}
 	}
 	return nil
 }

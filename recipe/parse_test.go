@@ -40,9 +40,12 @@ data:
   mean: [0.5, 0.4, 0.3]
   std: [0.2, 0.3, 0.4]
 model: {arch: resnet18, dim: 64, norm: batch, width: 64, batchnorm: frozen, pretrained: w.safetensors}
-loss: {form: proxy_anchor, params: {alpha: 30, delta: .2}}
-mix: {level: embed, weight: 0.5, alpha: 1.5, pairs: positive_negative, per: pair, hardest: 3}
-batch: {classes: 20, images: 5, shards: 10}
+loss: {form: proxy_anchor, params: {alpha: 30, delta: .2}, reduction: paper}
+mix:
+  {level: random, weight: 0.5, alpha: 1.5, pairs: positive_negative, per: pair, hardest: 3, partners: shard, wire: bfloat16, memory: yes,
+   input: {weight: 0.1, alpha: 1, pairs: both, per: step, hardest: 2}, feature: {hardest: 4}, embed: {hardest: 0}}
+memory: {size: 1000, start_step: 50}
+batch: {classes: 20, images: 5, shards: 10, gradient_cache: on}
 optimizer: {name: sgd, lr: 6e-4, weight_decay: 0, momentum: 0.8, betas: [0.8, 0.99], eps: 1e-6, proxy_lr_scale: 10, clip_value: 0, clip_norm: 1}
 schedule: {name: cosine, warmup_epochs: 0.5, every_epochs: 20, factor: 0.5, head_only_epochs: 1, min_lr: 1e-6}
 train: {epochs: 3, steps: 20, eval_every_epochs: 0, eval_every_steps: 5, checkpoint_every_steps: 7, keep: 2}
@@ -58,10 +61,15 @@ engine: {name: gorgonia, threads: 2}
 			Augment: Augment{[]float64{0.3, 1}, []float64{0.5, 2}, 0.25, 0.2},
 			Mean:    []float64{0.5, 0.4, 0.3}, Std: []float64{0.2, 0.3, 0.4},
 		},
-		Model:     Model{"resnet18", 64, "batch", 64, "frozen", "w.safetensors"},
-		Loss:      Loss{"proxy_anchor", map[string]float64{"alpha": 30, "delta": 0.2}},
-		Mix:       Mix{"embed", 0.5, 1.5, "positive_negative", "pair", 3},
-		Batch:     Batch{20, 5, 10},
+		Model: Model{"resnet18", 64, "batch", 64, "frozen", "w.safetensors"},
+		Loss:  Loss{"proxy_anchor", map[string]float64{"alpha": 30, "delta": 0.2}, "paper"},
+		Mix: Mix{
+			Level: "random", MixLevel: MixLevel{0.5, 1.5, "positive_negative", "pair", 3}, Partners: "shard", Wire: "bfloat16", Memory: "yes",
+			Input: MixLevel{0.1, 1, "both", "step", 2}, Feature: MixLevel{0.5, 1.5, "positive_negative", "pair", 4},
+			Embed: MixLevel{0.5, 1.5, "positive_negative", "pair", 0},
+		},
+		Memory:    Memory{1000, 50},
+		Batch:     Batch{20, 5, 10, "on"},
 		Optimizer: Optimizer{"sgd", 6e-4, 0, 0.8, []float64{0.8, 0.99}, 1e-6, 10, 0, 1},
 		Schedule:  Schedule{"cosine", 0.5, 20, 0.5, 1, 1e-6},
 		Train:     Train{3, 20, 0, 5, 7, 2},

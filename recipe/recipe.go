@@ -9,6 +9,7 @@ type Recipe struct {
 	Model     Model
 	Loss      Loss
 	Mix       Mix
+	Memory    Memory
 	Batch     Batch
 	Optimizer Optimizer
 	Schedule  Schedule
@@ -39,6 +40,7 @@ func (r *Recipe) fields() []field {
 		{key: "model", value: &r.Model},
 		{key: "loss", value: &r.Loss},
 		{key: "mix", value: &r.Mix},
+		{key: "memory", value: &r.Memory},
 		{key: "batch", value: &r.Batch},
 		{key: "optimizer", value: &r.Optimizer},
 		{key: "schedule", value: &r.Schedule},
@@ -52,8 +54,9 @@ func (r *Recipe) fields() []field {
 
 // fillDependent sets the fields whose default depends on other fields, unless given says that the
 // recipe sets them: data.resize is 8/7 of data.size (256 for 224), model.norm and model.width are
-// group and 32 for conv4, batch and 64 for the residual networks, and batch.shards is
-// batch.classes.
+// group and 32 for conv4, batch and 64 for the residual networks, batch.shards is batch.classes, and
+// what mix.input, mix.feature and mix.embed do not set is as in mix, but that input and feature mix
+// with the one hardest negative unless told otherwise.
 func (r *Recipe) fillDependent(given func(path string) bool) {
 	if !given("data.resize") {
 		r.Data.Resize = (r.Data.Size*8 + 3) / 7
@@ -70,5 +73,31 @@ func (r *Recipe) fillDependent(given func(path string) bool) {
 	}
 	if !given("batch.shards") {
 		r.Batch.Shards = r.Batch.Classes
+	}
+	for level, own := range r.Mix.levels() {
+		inherit(own, r.Mix.MixLevel, level, given)
+	}
+}
+
+// inherit sets what a level does not set itself.
+func inherit(own *MixLevel, from MixLevel, level string, given func(path string) bool) {
+	if level != "embed" && from.Hardest == 0 {
+		from.Hardest = 1
+	}
+	path := "mix." + level + "."
+	if !given(path + "weight") {
+		own.Weight = from.Weight
+	}
+	if !given(path + "alpha") {
+		own.Alpha = from.Alpha
+	}
+	if !given(path + "pairs") {
+		own.Pairs = from.Pairs
+	}
+	if !given(path + "per") {
+		own.Per = from.Per
+	}
+	if !given(path + "hardest") {
+		own.Hardest = from.Hardest
 	}
 }

@@ -82,7 +82,7 @@ func TestSOPRecipesAreThePapers(t *testing.T) {
 			r, err := Parse(path, src, nil)
 			require.NoError(t, err)
 
-			require.Equal(t, Loss{c.form, c.params}, r.Loss)
+			require.Equal(t, Loss{c.form, c.params, "default"}, r.Loss)
 			require.Equal(t, Model{"resnet50", 512, "batch", 64, c.norm, "weights/resnet50.safetensors"}, r.Model)
 			require.Equal(t, []int{224, 256}, []int{r.Data.Size, r.Data.Resize})
 			require.Equal(t, []int{20, 5}, []int{r.Batch.Classes, r.Batch.Images})
@@ -100,7 +100,8 @@ func TestSOPRecipesAreThePapers(t *testing.T) {
 			if c.form == "proxy_anchor" {
 				pairs = "positive_negative"
 			}
-			require.Equal(t, Mix{"embed", 0.4, 2, pairs, "step", 0}, r.Mix)
+			require.Equal(t, "embed", r.Mix.Level)
+			require.Equal(t, MixLevel{0.4, 2, pairs, "step", 0}, r.Mix.Embed)
 		}
 	}
 }

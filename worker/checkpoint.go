@@ -89,6 +89,11 @@ func (t *trainer) optimizerTensors() []checkpoint.Tensor {
 	for _, s := range t.optimizer.State() {
 		out = append(out, checkpoint.Tensor{Name: s.Name, Shape: []int{len(s.Data)}, Data: s.Data})
 	}
+	if m := t.memory; m.size > 0 {
+		out = append(out,
+			checkpoint.Tensor{Name: "memory", Shape: []int{m.size, m.dim}, Data: m.rows},
+			checkpoint.Tensor{Name: "memory_marks", Shape: []int{m.size, 2}, Data: m.marks})
+	}
 	return out
 }
 

@@ -33,18 +33,41 @@ func TestSameRunWhateverTheWorkers(t *testing.T) {
 		"contrastive, lambda per pair, hardest 3": {"loss.form=contrastive", "mix.per=pair", "mix.hardest=3"},
 		"proxy anchor":                            {"loss.form=proxy_anchor"},
 		"multi-similarity, live norm":             {"model.norm=batch", "model.batchnorm=live"},
+		"inputs mixed":                            {"mix.level=input", "train.steps=8"},
+		"feature maps mixed":                      {"mix.level=feature", "mix.feature.hardest=2", "train.steps=8"},
+		"feature maps mixed in bfloat16, proxies": {"mix.level=feature", "mix.wire=bfloat16", "loss.form=proxy_anchor", "train.steps=8"},
+		"random level, live norm, memory":         {"mix.level=random", "mix.memory=yes", "memory.size=60", "memory.start_step=3", "model.norm=batch", "train.steps=12"},
+		"partners of the shard":                   {"mix.level=feature", "mix.partners=shard", "train.steps=8"},
+		"head-only warm-up, feature maps mixed":   {"mix.level=feature", "schedule.head_only_epochs=2", "train.steps=8"},
 		"head-only warm-up, sgd":                  {"schedule.head_only_epochs=2", "optimizer.name=sgd", "optimizer.lr=0.05"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := parse(t, set...)
 			want, wantResult := trainWith(t, r, 1)
-			require.Len(t, losses(want), 20)
-			require.NotEqual(t, losses(want)[0], losses(want)[19])
+			require.EqualValues(t, r.Train.Steps, len(losses(want)))
+			require.NotEqual(t, losses(want)[0], losses(want)[len(losses(want))-1])
 			for _, w := range []int{2, 3, 4} {
 				got, gotResult := trainWith(t, r, w)
 				requireSameRun(t, want, got, wantResult, gotResult)
 				require.Equal(t, w, gotResult.World)
 			}
+		})
+	}
+}
+
+// The gradient cache saves memory and changes no bit, at whatever level is mixed.
+func TestGradientCacheIsExact(t *testing.T) {
+	for name, set := range map[string][]string{
+		"embeddings mixed":   nil,
+		"inputs mixed":       {"mix.level=input"},
+		"feature maps mixed": {"mix.level=feature"},
+		"live norm":          {"model.norm=batch", "mix.level=random"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set = append(set, "train.steps=6")
+			want, wantResult := trainWith(t, parse(t, set...), 1)
+			got, gotResult := trainWith(t, parse(t, append(set, "batch.gradient_cache=on")...), 2)
+			requireSameRun(t, want, got, wantResult, gotResult)
 		})
 	}
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/metrixml/metrix/engine"
@@ -29,79 +30,120 @@ const (
 // owns which shards.
 func (t *trainer) trainStep(ctx context.Context, g *generation, b *batch) error {
 	t.phases.done("load")
+	if err := t.gradient(ctx, g, b); err != nil {
+		return err
+	}
+	err := t.update(b)
+	t.phases.done("update")
+	return err
+}
+
+// gradient leaves in t.sums the gradient of the global loss by all weights, on every rank.
+func (t *trainer) gradient(ctx context.Context, g *generation, b *batch) error {
 	clear(t.acc)
-	tapes, err := t.embed(g, b.images)
+	t.mix = metrix.DrawMix(t.mixing, t.cfg.Recipe.Seed, t.step)
+	clean, err := t.embed(g, b.images)
 	if err != nil {
 		return fmt.Errorf("forward: %w", err)
 	}
-	defer tapes.release()
+	defer clean.release()
 	t.phases.done("forward")
 
 	if err := g.ring.AllGather(ctx, t.step, "embeddings", t.rows, g.batchParts(t.dim)); err != nil {
 		return err
 	}
-	t.phases.done("gather")
-
 	if !allFinite(t.rows) {
 		return errDiverged
 	}
-	if err := t.evaluateLoss(g, b); err != nil {
+	t.phases.done("gather")
+
+	mixed, err := t.mixRows(ctx, g, b)
+	if err != nil {
+		return fmt.Errorf("mixing: %w", err)
+	}
+	defer mixed.release()
+	t.phases.done("mix")
+
+	if err := t.evaluateLoss(g, b, mixed); err != nil {
 		return fmt.Errorf("loss: %w", err)
 	}
 	t.phases.done("loss")
 
-	if err := g.ring.ReduceScatterInt64(ctx, t.step, "embedding gradients", t.rowAcc, g.batchParts(t.dim)); err != nil {
+	if err := t.scatter(ctx, g, mixed); err != nil {
 		return err
 	}
-	exact.Float32(t.rowGrads[g.lo*t.dim:g.hi*t.dim], t.rowAcc[g.lo*t.dim:g.hi*t.dim])
 	t.phases.done("scatter")
 
-	if err := t.backward(g, tapes); err != nil {
+	if err := t.backward(ctx, g, b, clean, mixed); err != nil {
 		return fmt.Errorf("backward: %w", err)
 	}
 	t.phases.done("backward")
 
-	if err := t.reduce(ctx, g); err != nil {
-		return err
-	}
+	err = t.reduce(ctx, g)
 	t.phases.done("reduce")
-
-	err = t.update()
-	t.phases.done("update")
 	return err
 }
 
-// evaluateLoss computes the loss of this worker's anchors against the whole batch, shard by shard,
-// and adds its gradient by all rows of the batch to t.rowAcc and by all proxies to t.acc.
-func (t *trainer) evaluateLoss(g *generation, b *batch) error {
-	clear(t.rowAcc)
-	t.mix = metrix.DrawMix(t.mixing, t.cfg.Recipe.Seed, t.step)
+// lossBatch is the global batch as the loss sees it.
+func (t *trainer) lossBatch(b *batch) metrix.Batch {
 	batch := metrix.Batch{Embeddings: t.rows, Labels: b.labels, Dim: t.dim, Proxies: t.layout.proxies.of(t.weights)}
-	grad := metrix.Gradient{Embeddings: t.rowGrads, Proxies: t.layout.proxies.of(t.sums)}
+	batch.Memory, batch.MemoryLabels = t.memory.read(t.step)
+	return batch
+}
+
+// evaluateLoss computes the loss of this worker's anchors against the whole batch, shard by shard,
+// and adds its gradient by all rows of the batch to t.rowAcc, by all mixed rows to theirs and by all
+// proxies to t.acc.
+func (t *trainer) evaluateLoss(g *generation, b *batch, mixed *mixing) error {
+	clear(t.rowAcc)
+	batch, mix := t.lossBatch(b), t.mix
+	proxies := t.layout.proxies.of(t.sums)
+	grad := metrix.Gradient{Embeddings: t.rowGrads, Proxies: proxies}
+	if mixed != nil {
+		mix.Rows = &metrix.MixedRows{Embeddings: mixed.rows, First: mixed.first, Second: mixed.second, Lambda: mixed.lambda}
+		grad.Mixed = mixed.grads
+	}
 	anchors := metrix.NumAnchors(t.form, batch)
-	var value metrix.Value
 	for shard := g.own.First; shard < g.own.First+run.Shard(g.own.Count); shard++ {
 		clear(t.rowGrads)
-		clear(t.layout.proxies.of(t.sums))
+		clear(proxies)
+		clear(grad.Mixed)
 		lo, hi := anchors*int(shard)/t.shards, anchors*int(shard+1)/t.shards
-		v, err := t.loss.Evaluate(grad, batch, t.mix, lo, hi)
+		v, err := t.loss.Evaluate(grad, batch, mix, lo, hi)
 		if err != nil {
 			return err
 		}
-		value = value.Add(v)
-		if err := t.addTail(tailClean, v.Clean); err != nil {
+		if err := errors.Join(
+			t.addTail(tailClean, v.Clean),
+			t.addTail(tailMixed, v.Total-v.Clean),
+			t.sum(t.rowAcc, t.rowGrads),
+			t.contribute(t.layout.proxies),
+		); err != nil {
 			return err
 		}
-		if err := t.addTail(tailMixed, v.Total-v.Clean); err != nil {
-			return err
-		}
-		if err := t.sum(t.rowAcc, t.rowGrads); err != nil {
-			return err
-		}
-		if err := t.contribute(t.layout.proxies); err != nil {
-			return err
+		if mixed != nil {
+			if err := t.sum(mixed.acc, mixed.grads); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
+}
+
+// scatter gives each worker the whole gradient by its own rows and mixed rows.
+func (t *trainer) scatter(ctx context.Context, g *generation, mixed *mixing) error {
+	if err := g.ring.ReduceScatterInt64(ctx, t.step, "embedding gradients", t.rowAcc, g.batchParts(t.dim)); err != nil {
+		return err
+	}
+	lo, hi := g.lo*t.dim, g.hi*t.dim
+	exact.Float32(t.rowGrads[lo:hi], t.rowAcc[lo:hi])
+	if mixed == nil {
+		return nil
+	}
+	if err := g.ring.ReduceScatterInt64(ctx, t.step, "mixed embedding gradients", mixed.acc, g.batchParts(mixed.k*t.dim)); err != nil {
+		return err
+	}
+	exact.Float32(mixed.grads[lo*mixed.k:hi*mixed.k], mixed.acc[lo*mixed.k:hi*mixed.k])
 	return nil
 }
 
@@ -110,18 +152,28 @@ type tape struct{ trunk, head engine.Tape }
 
 type tapes []tape
 
-func (ts tapes) release() {
-	for _, tp := range ts {
+// release gives both stages' memory back; doing so twice is harmless.
+func (tp tape) release() {
+	if tp.trunk != nil {
 		tp.trunk.Release()
-		if tp.head != nil {
-			tp.head.Release()
-		}
+	}
+	if tp.head != nil {
+		tp.head.Release()
 	}
 }
 
+func (ts tapes) release() {
+	for _, tp := range ts {
+		tp.release()
+	}
+}
+
+// shardRows is the number of rows of the batch in a shard.
+func (t *trainer) shardRows() int { return t.sampler.Rows() / t.shards }
+
 // embed runs the network forward over this worker's images, shard by shard, and writes their
 // embeddings to their place in t.rows. Live batch norm therefore normalises over one shard, whoever
-// owns it.
+// owns it. With the gradient cache tapes are not kept: backward makes them again.
 func (t *trainer) embed(g *generation, images []float32) (done tapes, err error) {
 	defer func() {
 		if err != nil {
@@ -129,55 +181,155 @@ func (t *trainer) embed(g *generation, images []float32) (done tapes, err error)
 			done = nil
 		}
 	}()
-	n := len(t.rows) / t.dim / t.shards // rows of a shard
-	size := n * t.network.Input.Size()
+	n := t.shardRows()
 	for i := range g.own.Count {
 		clear(t.layout.buffers.of(t.sums))
-		trunk, err := t.net.Forward(model.Trunk, t.mode, images[i*size:(i+1)*size], n)
+		tp, err := t.forward(t.shardImages(images, i), n)
 		if err != nil {
 			return done, err
 		}
-		done = append(done, tape{trunk: trunk})
-		head, err := t.net.Forward(model.Head, t.mode, trunk.Out(), n)
-		if err != nil {
-			return done, err
+		done = append(done, tp)
+		copy(t.rows[(g.lo+i*n)*t.dim:], tp.head.Out())
+		if t.mix.Level == metrix.LevelFeature && t.mixesRows() {
+			t.keepFeatures(i, tp.trunk.Out())
 		}
-		done[i].head = head
-		copy(t.rows[(g.lo+i*n)*t.dim:], head.Out())
-		if err := t.contribute(t.layout.buffers); err != nil {
+		if t.recompute {
+			tp.release()
+		}
+		if err := errors.Join(t.contribute(t.layout.buffers), t.countForward()); err != nil {
 			return done, err
 		}
 	}
-	if t.mode == engine.Train {
-		err = t.addTail(tailForwards, float64(g.own.Count))
-	}
-	return done, err
+	return done, nil
 }
 
-// backward propagates the gradient of each shard's embeddings and adds the parameters' to t.acc.
-// While only the head is trained the trunk is left out.
-func (t *trainer) backward(g *generation, ts tapes) error {
+// shardImages is own shard i of the batch's images.
+func (t *trainer) shardImages(images []float32, i int) []float32 {
+	size := t.shardRows() * t.network.Input.Size()
+	return images[i*size : (i+1)*size]
+}
+
+// keepFeatures keeps the feature maps of own shard i, from which mixed ones are made.
+func (t *trainer) keepFeatures(i int, features []float32) {
+	if i == 0 {
+		t.features = t.features[:0]
+	}
+	t.features = append(t.features, features...)
+}
+
+// forward runs both stages over n images.
+func (t *trainer) forward(images []float32, n int) (tp tape, err error) {
+	if tp.trunk, err = t.net.Forward(model.Trunk, t.mode, images, n); err != nil {
+		return tape{}, err
+	}
+	if tp.head, err = t.net.Forward(model.Head, t.mode, tp.trunk.Out(), n); err != nil {
+		tp.trunk.Release()
+		return tape{}, err
+	}
+	return tp, nil
+}
+
+// countForward notes that a forward has added batch statistics.
+func (t *trainer) countForward() error {
+	if t.mode != engine.Train {
+		return nil
+	}
+	return t.addTail(tailForwards, 1)
+}
+
+// backward propagates the gradients of own shards' embeddings, clean and mixed, and adds the
+// parameters' to t.acc. While only the head is trained the trunk is left out.
+func (t *trainer) backward(ctx context.Context, g *generation, b *batch, clean tapes, mixed *mixing) error {
 	headOnly := t.headOnly()
-	grads := t.layout.params.of(t.sums)
-	at := g.lo * t.dim
-	for _, tp := range ts {
-		clear(grads)
-		n := len(tp.head.Out())
-		dFeatures, err := t.net.Backward(tp.head, t.rowGrads[at:at+n], engine.Backward{Input: !headOnly})
+	if mixed != nil && mixed.level == metrix.LevelFeature && !headOnly {
+		return t.backwardFeatures(ctx, g, b, clean, mixed)
+	}
+	for i := range g.own.Count {
+		clear(t.layout.params.of(t.sums))
+		tp, err := t.again(clean, b, i)
 		if err != nil {
 			return err
 		}
-		at += n
-		if !headOnly {
-			if _, err := t.net.Backward(tp.trunk, dFeatures, engine.Backward{}); err != nil {
+		dFeatures, err := t.net.Backward(tp.head, t.shardGrads(g, i), engine.Backward{Input: !headOnly})
+		if err == nil && !headOnly {
+			_, err = t.net.Backward(tp.trunk, dFeatures, engine.Backward{})
+		}
+		tp.release()
+		if err == nil && mixed != nil {
+			_, err = t.backwardMixed(g, mixed, i)
+		}
+		if err == nil {
+			err = t.contribute(t.layout.params)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// backwardFeatures is backward for mixed feature maps. Gradients by feature maps of other workers go
+// back to them between the heads' and the trunks' part.
+func (t *trainer) backwardFeatures(ctx context.Context, g *generation, b *batch, clean tapes, mixed *mixing) error {
+	n := t.shardRows() * t.network.Features.Size()
+	dFeatures := make([]float32, g.own.Count*n+t.network.Features.Size())
+	dMixed := make([]float32, g.own.Count*n*mixed.k)
+	for i := range g.own.Count {
+		clear(t.layout.params.of(t.sums))
+		head := clean[i].head
+		var err error
+		if t.recompute {
+			if head, err = t.net.Forward(model.Head, t.mode, t.features[i*n:(i+1)*n], t.shardRows()); err != nil {
 				return err
 			}
+		}
+		d, err := t.net.Backward(head, t.shardGrads(g, i), engine.Backward{Input: true})
+		if err != nil {
+			return err
+		}
+		copy(dFeatures[i*n:], d)
+		if d, err = t.backwardMixed(g, mixed, i); err != nil {
+			return err
+		}
+		copy(dMixed[i*n*mixed.k:], d)
+		if err := t.contribute(t.layout.params); err != nil {
+			return err
+		}
+	}
+	if err := t.returnGradients(ctx, g, mixed, dFeatures, dMixed); err != nil {
+		return err
+	}
+	for i := range g.own.Count {
+		clear(t.layout.params.of(t.sums))
+		tp, err := t.again(clean, b, i)
+		if err != nil {
+			return err
+		}
+		_, err = t.net.Backward(tp.trunk, dFeatures[i*n:(i+1)*n], engine.Backward{})
+		tp.release()
+		if err != nil {
+			return err
 		}
 		if err := t.contribute(t.layout.params); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// again returns the forward of own shard i: the one that was kept, or with the gradient cache a new
+// one, which has the same bits.
+func (t *trainer) again(kept tapes, b *batch, i int) (tape, error) {
+	if !t.recompute {
+		return kept[i], nil
+	}
+	return t.forward(t.shardImages(b.images, i), t.shardRows())
+}
+
+// shardGrads is the gradient by the embeddings of own shard i.
+func (t *trainer) shardGrads(g *generation, i int) []float32 {
+	n := t.shardRows() * t.dim
+	return t.rowGrads[g.lo*t.dim+i*n:][:n]
 }
 
 // reduce sums t.acc over all workers into t.sums: whole integers travel to the rank that owns a

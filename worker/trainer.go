@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/metrixml/metrix/allreduce"
 	"github.com/metrixml/metrix/coordinator/api"
 	"github.com/metrixml/metrix/dataset"
 	"github.com/metrixml/metrix/engine"
@@ -48,6 +49,10 @@ type trainer struct {
 	rows      []float32 // embeddings of the global batch
 	rowGrads  []float32 // gradient by them, of one shard's anchors
 	rowAcc    []int64   // and of all
+	memory    *memory
+	recompute bool           // the gradient cache: tapes are made again for the backward
+	wire      allreduce.Wire // of feature maps
+	features  []float32      // own feature maps of a step that mixes them
 
 	step, total    run.Step // updates done, updates of the whole run
 	evaluated      run.Step // step whose evaluation is done; -1 for none
@@ -77,7 +82,10 @@ type block struct {
 
 // state lists what meet broadcasts and a checkpoint stores.
 func (t *trainer) state() []block {
-	return []block{{"weights", t.weights}, {"buffers", t.buffers}, {"optimizer", t.optimizer.Block()}}
+	return []block{
+		{"weights", t.weights}, {"buffers", t.buffers}, {"optimizer", t.optimizer.Block()},
+		{"memory", t.memory.rows}, {"memory marks", t.memory.marks},
+	}
 }
 
 // part is a range [lo, hi) of the flat blocks.
@@ -186,11 +194,14 @@ func (t *trainer) prepareNetwork(r *recipe.Recipe) (err error) {
 }
 
 func (t *trainer) prepareLoss(r *recipe.Recipe) (err error) {
-	if t.form, err = metrix.NewForm(r.Loss.Form, r.Loss.Params); err != nil {
+	if t.form, err = r.Loss.NewForm(); err != nil {
 		return err
 	}
-	t.mixing = metrix.MixConfig{
-		Level: r.Mix.Level, Weight: r.Mix.Weight, Alpha: r.Mix.Alpha, Pairs: r.Mix.Pairs, Per: r.Mix.Per, Hardest: r.Mix.Hardest,
+	t.mixing = r.Mix.Config()
+	t.memory = newMemory(r.Memory.Size, t.dim, t.sampler.Rows(), run.Step(r.Memory.StartStep))
+	t.recompute = r.Batch.GradientCache == "on"
+	if r.Mix.Wire == "bfloat16" {
+		t.wire = allreduce.BFloat16
 	}
 	t.loss, err = metrix.New(t.form, t.cfg.Threads)
 	return err
@@ -260,6 +271,8 @@ func (t *trainer) initialize() {
 	seed := t.cfg.Recipe.Seed
 	t.network.Init(t.layout.params.of(t.weights), t.buffers, seed)
 	clear(t.optimizer.Block())
+	clear(t.memory.rows)
+	clear(t.memory.marks)
 	proxies := t.layout.proxies.of(t.weights)
 	classes := len(proxies) / t.dim
 	std := math.Sqrt(2 / float64(max(classes, 1))) // Kaiming's fan-out, as the authors of proxy anchor start
@@ -281,7 +294,7 @@ func (t *trainer) headOnly() bool {
 const bufferMomentum = 0.1
 
 // update applies the reduced sums: the optimizer's step, then the running statistics.
-func (t *trainer) update() error {
+func (t *trainer) update(b *batch) error {
 	tail := t.layout.tail.of(t.sums)
 	t.lastLoss = Loss{Clean: float64(tail[tailClean]), Mixed: float64(tail[tailMixed])}
 	t.lastLoss.Total = t.lastLoss.Clean + t.lastLoss.Mixed
@@ -305,6 +318,7 @@ func (t *trainer) update() error {
 			t.buffers[i] += bufferMomentum * (sum/forwards - t.buffers[i])
 		}
 	}
+	t.memory.enqueue(t.step, t.rows, b.labels)
 	t.step++
 	return nil
 }

@@ -1,0 +1,256 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/metrixml/metrix/allreduce"
+	"github.com/metrixml/metrix/engine"
+	"github.com/metrixml/metrix/metrix"
+	"github.com/metrixml/metrix/model"
+	"github.com/metrixml/metrix/sampler"
+)
+
+// mixing is what one step mixes before or within the network. Mixed row v is lambda x first +
+// (1 - lambda) x second. Mixed rows are in the order of their first rows, k for each row of the
+// batch, so a shard's mixed rows are those of its own rows; only second may live elsewhere.
+type mixing struct {
+	level         string
+	k             int
+	first, second []int32
+	lambda        []float32
+	partners      []float32       // images or feature maps: own rows, then others' in the order of needs
+	operator      metrix.Operator // own mixed rows, over partners
+	rows, grads   []float32       // V x d: all mixed embeddings; gradient by them
+	acc           []int64         // exact sum of the gradients of shards of anchors
+	tapes         tapes           // forwards of own mixed rows, by shard; at feature level of the head only
+}
+
+// release gives the tapes back; a nil mixing has none.
+func (m *mixing) release() {
+	if m != nil {
+		m.tapes.release()
+	}
+}
+
+// needs is the rows that a rank mixes and does not own, each once, ascending: by owner, therefore.
+func (m *mixing) needs(g *generation, rank int) []int32 {
+	lo, hi := g.span(rank)
+	var out []int32
+	for _, row := range m.second[lo*m.k : hi*m.k] {
+		if int(row) < lo || int(row) >= hi {
+			out = append(out, row)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// between is the part of ascending rows that lies in [lo, hi).
+func between(rows []int32, lo, hi int) []int32 {
+	a, _ := slices.BinarySearch(rows, int32(lo))
+	b, _ := slices.BinarySearch(rows, int32(hi))
+	return rows[a:b]
+}
+
+// mixRows makes the mixed rows of a step that mixes images or feature maps, embeds this worker's and
+// gathers all. It returns nil for a step that mixes embeddings, where no row is made, or nothing.
+func (t *trainer) mixRows(ctx context.Context, g *generation, b *batch) (_ *mixing, err error) {
+	if !t.mixesRows() {
+		return nil, nil
+	}
+	m := &mixing{level: t.mix.Level, k: t.mix.Hardest}
+	defer func() {
+		if err != nil {
+			m.release()
+		}
+	}()
+	choice := metrix.PairChoice{Hardest: m.k, Threads: t.cfg.Threads}
+	if t.cfg.Recipe.Mix.Partners == "shard" {
+		choice.Blocks = t.shards
+	}
+	if m.first, m.second, err = metrix.ChoosePairs(t.lossBatch(b), choice); err != nil {
+		return nil, err
+	}
+	m.lambda = t.mix.Lambdas(len(b.labels), m.first, m.second)
+	if m.partners, err = t.partners(ctx, g, b, m); err != nil {
+		return nil, err
+	}
+	m.operator = m.ownOperator(g)
+	m.rows = make([]float32, len(m.first)*t.dim)
+	m.grads, m.acc = make([]float32, len(m.rows)), make([]int64, len(m.rows))
+	if err := t.embedMixed(g, m); err != nil {
+		return nil, err
+	}
+	return m, g.ring.AllGather(ctx, t.step, "mixed embeddings", m.rows, g.batchParts(m.k*t.dim))
+}
+
+// mixesRows reports whether this step mixes images or feature maps.
+func (t *trainer) mixesRows() bool {
+	return t.mix.Weight > 0 && (t.mix.Level == metrix.LevelInput || t.mix.Level == metrix.LevelFeature)
+}
+
+// width is the number of floats of a row at a level of mixing.
+func (t *trainer) width(level string) int {
+	if level == metrix.LevelFeature {
+		return t.network.Features.Size()
+	}
+	return t.network.Input.Size()
+}
+
+// partners returns the images or feature maps that this worker mixes: its own rows, then those that
+// it needs from others, in the order of needs. Images of other workers' rows are loaded by their
+// place in the plan, which every worker knows; feature maps travel from their owners.
+func (t *trainer) partners(ctx context.Context, g *generation, b *batch, m *mixing) ([]float32, error) {
+	width, needs := t.width(m.level), m.needs(g, int(g.rank))
+	rows := make([]float32, (g.hi-g.lo+len(needs))*width)
+	own, others := rows[:(g.hi-g.lo)*width], rows[(g.hi-g.lo)*width:]
+	if m.level == metrix.LevelInput {
+		copy(own, b.images)
+		items := make([]sampler.Item, len(needs))
+		for i, row := range needs {
+			items[i] = b.items[row]
+		}
+		return rows, t.source.fill(ctx, others, items)
+	}
+	copy(own, t.features)
+	t.round(own)
+	send, recv := make([][]float32, g.world), make([][]float32, g.world)
+	for rank := range g.world {
+		for _, row := range between(m.needs(g, rank), g.lo, g.hi) {
+			send[rank] = append(send[rank], own[(int(row)-g.lo)*width:][:width]...)
+		}
+		lo, hi := g.span(rank)
+		n := len(between(needs, lo, hi)) * width
+		recv[rank], others = others[:n], others[n:]
+	}
+	return rows, g.ring.Exchange(ctx, t.step, "feature maps", send, recv, t.wire)
+}
+
+// round gives feature maps that stay here the precision of those that travel, so that it does not
+// matter which do.
+func (t *trainer) round(x []float32) {
+	if t.wire == allreduce.BFloat16 {
+		allreduce.RoundBFloat16(x)
+	}
+}
+
+// ownOperator makes own mixed rows from partners.
+func (m *mixing) ownOperator(g *generation) metrix.Operator {
+	needs := m.needs(g, int(g.rank))
+	place := func(row int32) int32 {
+		if i, ok := slices.BinarySearch(needs, row); ok {
+			return int32(g.hi - g.lo + i)
+		}
+		return row - int32(g.lo)
+	}
+	var o metrix.Operator
+	for v := g.lo * m.k; v < g.hi*m.k; v++ {
+		o = append(o, metrix.Pair{I: place(m.first[v]), J: place(m.second[v]), Lambda: m.lambda[v]})
+	}
+	return o
+}
+
+// embedMixed embeds own mixed rows, shard by shard, into their place in m.rows.
+func (t *trainer) embedMixed(g *generation, m *mixing) error {
+	n := t.shardRows() * m.k
+	for i := range g.own.Count {
+		clear(t.layout.buffers.of(t.sums))
+		tp, err := t.forwardMixed(m, i)
+		if err != nil {
+			return err
+		}
+		m.tapes = append(m.tapes, tp)
+		copy(m.rows[(g.lo*m.k+i*n)*t.dim:], tp.head.Out())
+		if t.recompute {
+			tp.release()
+		}
+		if err := errors.Join(t.contribute(t.layout.buffers), t.countForward()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forwardMixed mixes and embeds the mixed rows of own shard i.
+func (t *trainer) forwardMixed(m *mixing, i int) (tp tape, err error) {
+	n := t.shardRows() * m.k
+	width := t.width(m.level)
+	mixed := make([]float32, n*width)
+	m.operator[i*n:(i+1)*n].Apply(mixed, m.partners, width)
+	if m.level == metrix.LevelInput {
+		return t.forward(mixed, n)
+	}
+	tp.head, err = t.net.Forward(model.Head, t.mode, mixed, n)
+	return tp, err
+}
+
+// backwardMixed propagates the gradient of own shard i's mixed embeddings through the head, and at
+// input level through the trunk. At feature level it returns the gradient by the mixed feature maps.
+func (t *trainer) backwardMixed(g *generation, m *mixing, i int) (dMixed []float32, err error) {
+	n := t.shardRows() * m.k * t.dim
+	at := g.lo*m.k*t.dim + i*n
+	tp := m.tapes[i]
+	if t.recompute {
+		if tp, err = t.forwardMixed(m, i); err != nil {
+			return nil, err
+		}
+		defer tp.release()
+	}
+	headOnly := t.headOnly()
+	dMixed, err = t.net.Backward(tp.head, m.grads[at:at+n], engine.Backward{Input: !headOnly})
+	if err != nil || headOnly || m.level == metrix.LevelFeature {
+		return dMixed, err
+	}
+	_, err = t.net.Backward(tp.trunk, dMixed, engine.Backward{})
+	return nil, err
+}
+
+// returnGradients adds to dFeatures, the gradient by own feature maps, what the mixed feature maps
+// say of them: those mixed here, whose gradient is dMixed, and those mixed elsewhere with a map from
+// here, whose gradient travels back. Summands are in the order of the mixed rows, whoever made them.
+// The last row of dFeatures is room for what belongs to others.
+func (t *trainer) returnGradients(ctx context.Context, g *generation, m *mixing, dFeatures, dMixed []float32) error {
+	width := t.network.Features.Size()
+	elsewhere := int32(g.hi - g.lo)
+	place := func(row int32) int32 {
+		if int(row) >= g.lo && int(row) < g.hi {
+			return row - int32(g.lo)
+		}
+		return elsewhere
+	}
+	var back metrix.Operator // transposed: from mixed rows that touch own ones, ascending
+	counts := make([]int, g.world)
+	send, recv := make([][]float32, g.world), make([][]float32, g.world)
+	for rank := range g.world {
+		lo, hi := g.span(rank)
+		for v := lo * m.k; v < hi*m.k; v++ {
+			mine := rank == int(g.rank)
+			if !mine && place(m.second[v]) == elsewhere {
+				continue
+			}
+			if owner := g.owner(int(m.second[v])); mine && owner != rank {
+				send[owner] = append(send[owner], dMixed[(v-lo*m.k)*width:][:width]...)
+			}
+			counts[rank]++
+			back = append(back, metrix.Pair{I: place(m.first[v]), J: place(m.second[v]), Lambda: m.lambda[v]})
+		}
+	}
+	t.round(dMixed)
+	grads := make([]float32, len(back)*width)
+	for rank, at := 0, 0; rank < g.world; rank++ {
+		part := grads[at : at+counts[rank]*width]
+		at += len(part)
+		if rank == int(g.rank) {
+			copy(part, dMixed)
+		} else {
+			recv[rank] = part
+		}
+	}
+	if err := g.ring.Exchange(ctx, t.step, "feature gradients", send, recv, t.wire); err != nil {
+		return err
+	}
+	back.Transpose(dFeatures, grads, width)
+	return nil
+}
