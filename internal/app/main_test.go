@@ -166,5 +166,6 @@ func ExampleNewMetrix() {
 	// eval
 	// export
 	// status
+	// sweep
 	// train
 }

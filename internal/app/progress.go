@@ -17,11 +17,12 @@ import (
 // one JSON object.
 type printer struct {
 	out      io.Writer
-	terminal bool // progress is drawn in place
+	terminal bool   // progress is drawn in place
+	again    string // what a user does to go on with what was stopped
 }
 
 func newPrinter(cmd *cobra.Command, jsonOnly bool) *printer {
-	p := &printer{out: cmd.OutOrStdout()}
+	p := &printer{out: cmd.OutOrStdout(), again: "give the same command with --resume"}
 	if jsonOnly {
 		p.out = cmd.ErrOrStderr()
 	}

@@ -136,11 +136,7 @@ type series struct {
 func lineChart(title, x, y string, curves []series) (template.HTML, error) {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
-	for _, style := range []*font.Font{
-		&p.Title.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.Legend.TextStyle.Font,
-	} {
-		style.Variant = "Sans"
-	}
+	useSans(p)
 	p.Add(plotter.NewGrid())
 	for i, curve := range curves {
 		if len(curve.points) == 0 {
@@ -164,6 +160,15 @@ func lineChart(title, x, y string, curves []series) (template.HTML, error) {
 	}
 	svg := b.Bytes()
 	return template.HTML(svg[max(bytes.Index(svg, []byte("<svg")), 0):]), nil
+}
+
+// useSans sets all text of a plot without serifs, as the page has it.
+func useSans(p *plot.Plot) {
+	for _, style := range []*font.Font{
+		&p.Title.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.Legend.TextStyle.Font,
+	} {
+		style.Variant = "Sans"
+	}
 }
 
 func phaseShares(r *worker.Result) []phaseShare {

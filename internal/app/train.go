@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +26,7 @@ type trainOptions struct {
 	nats     string
 	resume   bool
 	json     bool
+	dryRun   bool
 	restarts int
 }
 
@@ -42,7 +44,8 @@ which --resume goes on as if it had not stopped; a second Ctrl-C stops at once.`
 		Example: `  metrix train recipes/demo.yaml
   metrix train recipes/icons.yaml --data DIR --workers 2 --out runs/icons
   metrix train recipes/icons.yaml --set optimizer.lr=1e-4 --set mix.level=none
-  metrix train recipes/icons.yaml --out runs/icons --resume`,
+  metrix train recipes/icons.yaml --out runs/icons --resume
+  metrix train recipes/icons.yaml --data DIR --workers 4 --dry-run`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.train(cmd, args[0]) },
 	}
@@ -53,6 +56,7 @@ which --resume goes on as if it had not stopped; a second Ctrl-C stops at once.`
 	f.StringVar(&o.data, "data", "", "folder of the data set (default: the recipe's data.path, or generated images)")
 	f.StringVar(&o.nats, "nats", "", "use the NATS server at this URL instead of an embedded one")
 	f.BoolVar(&o.resume, "resume", false, "go on with the run in the output folder")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print what the run would do, and do nothing")
 	f.BoolVar(&o.json, "json", false, "print one JSON object at the end, and progress on standard error only")
 	f.IntVar(&o.restarts, "max-restarts", 3, "how many workers that died are replaced")
 	return cmd
@@ -68,16 +72,13 @@ type trial struct {
 	result *worker.Result
 }
 
-func (o *trainOptions) train(cmd *cobra.Command, path string) (err error) {
-	r, err := recipe.Load(path, o.set...)
+func (o *trainOptions) train(cmd *cobra.Command, path string) error {
+	r, err := o.load(path)
 	if err != nil {
 		return cli.Usage(err)
 	}
-	if o.workers > 0 {
-		r.Workers = o.workers
-		if err := r.Validate(); err != nil {
-			return cli.Usage(err)
-		}
+	if o.dryRun {
+		return o.plan(cmd, r)
 	}
 	if o.out == "" {
 		o.out = defaultOut(r.Name, o.resume)
@@ -86,16 +87,44 @@ func (o *trainOptions) train(cmd *cobra.Command, path string) (err error) {
 		return cli.Usage(err)
 	}
 	say := newPrinter(cmd, o.json)
-	data, err := o.prepareData(cmd.Context(), r, say)
+	j, err := o.prepare(cmd.Context(), r, say)
 	if err != nil {
 		return err
 	}
-	steps, err := countSteps(r, data)
-	if err != nil {
-		return cli.Usage(err)
-	}
 	ctx, stop, release := cli.Interrupts(cmd.Context())
 	defer release()
+	return o.do(ctx, stop, cmd, j, say)
+}
+
+// load reads a recipe with the overrides of the command line.
+func (o *trainOptions) load(path string, set ...string) (*recipe.Recipe, error) {
+	r, err := recipe.Load(path, append(slices.Clone(o.set), set...)...)
+	if err != nil || o.workers <= 0 {
+		return r, err
+	}
+	r.Workers = o.workers
+	return r, r.Validate()
+}
+
+// job is a recipe whose data is there and fits.
+type job struct {
+	recipe *recipe.Recipe
+	data   string // folder
+	steps  int64
+}
+
+// prepare makes sure that recipe and data go together before anything is started.
+func (o *trainOptions) prepare(ctx context.Context, r *recipe.Recipe, say *printer) (job, error) {
+	data, err := o.prepareData(ctx, r, say)
+	if err != nil {
+		return job{}, err
+	}
+	steps, err := countSteps(r, data)
+	return job{r, data, steps}, cli.Usage(err)
+}
+
+// do runs a job in the output folder to its end and shows the outcome.
+func (o *trainOptions) do(ctx context.Context, stop <-chan struct{}, cmd *cobra.Command, j job, say *printer) (err error) {
 	cluster, err := startCluster(ctx, o.nats, filepath.Join(o.out, "coordinator"))
 	if err != nil {
 		return err
@@ -106,20 +135,20 @@ func (o *trainOptions) train(cmd *cobra.Command, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unpublish()) }()
-	trials, err := trialsOf(r, o.out)
+	trials, err := trialsOf(j.recipe, o.out)
 	if err != nil {
 		return err
 	}
 	for i := range trials {
 		t := &trials[i]
-		t.steps = steps
-		say.heading(t, r.Workers, data)
-		t.result, err = o.runTrial(ctx, stop, cluster, t, data, say)
+		t.steps = j.steps
+		say.heading(t, j.recipe.Workers, j.data)
+		t.result, err = o.runTrial(ctx, stop, cluster, t, j.data, say)
 		if err != nil {
 			return err
 		}
 	}
-	return o.conclude(cmd, trials, data, say)
+	return o.conclude(cmd, trials, j.data, say)
 }
 
 // trialsOf returns the runs that a recipe asks for: with compare, first its twin without mixing.

@@ -116,7 +116,7 @@ func (w *crew) wait(ctx context.Context, stop <-chan struct{}, say *printer) err
 		return w.firstErr
 	case stopping && !finishedIn(w.trial.out):
 		bar.close()
-		say.line("Stopped. To go on from the checkpoint, give the same command with --resume.")
+		say.line("Stopped. To go on from the checkpoint, %s.", say.again)
 		return cli.ErrInterrupted
 	}
 	return nil
