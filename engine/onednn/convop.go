@@ -37,15 +37,16 @@ func (o *convOp) backwardData(b *builder, g *buffer) {
 	b.give(o.x, dx)
 }
 
-// weightPieces is the number of pieces that the rows are cut into for a weight gradient, if there
-// are as many. Each piece has a gradient of its own; they are added in order.
-const weightPieces = 8
+// weightRows is the number of rows of a piece of a weight gradient. Each piece has a gradient of its
+// own, and they are added in order: eight pieces for many rows, but none of a single row if there are
+// two, since every piece costs a pass over the weights.
+func weightRows(n int) int { return max((n+7)/8, 2) }
 
 // backwardWeights emits extra work for the next section, when the gradient g by the output is
 // complete, and for the one after, which adds up.
 func (o *convOp) backwardWeights(b *builder, g *buffer) {
 	c, x, at := o.c, o.x.buf, b.now()+1
-	list := spans(b.n, (b.n+weightPieces-1)/weightPieces)
+	list := spans(b.n, weightRows(b.n))
 	for _, s := range list {
 		if err := b.prepare(c, backwardWeights, s); err != nil {
 			b.err = err
