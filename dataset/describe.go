@@ -25,7 +25,9 @@ type SplitInfo struct {
 	Classes   int    `json:"classes"`
 	Supers    int    `json:"super_classes"`
 	Images    int    `json:"images"`
-	Missing   int    `json:"missing"` // files that are not there; Verify names them
+	Query     *Count `json:"query,omitempty"`   // where the split tells queries from the gallery
+	Gallery   *Count `json:"gallery,omitempty"` // likewise
+	Missing   int    `json:"missing"`           // files that are not there; Verify names them
 	Bytes     int64  `json:"bytes"`
 	PerClass  Spread `json:"images_per_class"`
 	Histogram []Bin  `json:"histogram"` // ascending in Images
@@ -63,6 +65,7 @@ func describeSplit(ctx context.Context, s *Split) (SplitInfo, error) {
 	counts := classCounts(s)
 	info := SplitInfo{Classes: len(s.Classes), Images: len(s.Images), PerClass: spread(counts),
 		Histogram: histogram(counts)}
+	info.Query, info.Gallery = s.queryCounts()
 	supers := map[int]bool{}
 	for _, im := range s.Images {
 		supers[im.Super] = true
@@ -156,6 +159,7 @@ func (i *Info) WriteTo(w io.Writer) (int64, error) {
 func (s *SplitInfo) describe(b *strings.Builder, name string) {
 	fmt.Fprintf(b, "%-6s %d classes of %d super classes, %d images, %s\n", name+":", s.Classes, s.Supers,
 		s.Images, byteCount(s.Bytes))
+	describeQueries(b, s.Query, s.Gallery)
 	if s.Missing > 0 {
 		fmt.Fprintf(b, "  %d files are missing; `metrix data verify` names them\n", s.Missing)
 	}

@@ -52,6 +52,7 @@ type packConfig struct {
 	DecoderVersion string   `json:"decoder_version"` // for people; decides nothing
 	Resampling     int      `json:"resampling"`      // storeVersion
 	Images         int      `json:"images"`
+	Queries        int      `json:"queries,omitempty"` // Split.QueryImages
 	Classes        []string `json:"classes"`
 }
 
@@ -199,6 +200,8 @@ func (c *packConfig) check(rest int) error {
 			c.Resampling, storeVersion)
 	case c.Images < 1 || c.Images > rest/packRecord:
 		return fmt.Errorf("it says that it has %d images, and its index has room for %d", c.Images, rest/packRecord)
+	case c.Queries < 0 || c.Queries >= c.Images:
+		return fmt.Errorf("it says that %d of its %d images are queries; the others are the gallery, and there must be some", c.Queries, c.Images)
 	case len(c.Classes) < 1 || len(c.Classes) > c.Images:
 		return fmt.Errorf("it says that it has %d classes, with %d images", len(c.Classes), c.Images)
 	}

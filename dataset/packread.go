@@ -81,7 +81,7 @@ func openPackSplit(dir, name string, mapped bool) (*Split, error) {
 	if mapped {
 		p.mapped, _ = mapFile(f, info.Size()) // where it fails, images are read one by one
 	}
-	return &Split{Root: dir, Images: p.images, Classes: p.config.Classes, pack: p}, nil
+	return &Split{Root: dir, Images: p.images, Classes: p.config.Classes, QueryImages: p.config.Queries, pack: p}, nil
 }
 
 // readIndex reads and checks what lies before and behind the pixels.

@@ -80,7 +80,7 @@ func writePack(ctx context.Context, temp string, set *Set, opt PackOptions) erro
 		x := &packIndex{images: part.split.Images, records: make([]packed, len(part.split.Images)), config: packConfig{
 			Name: set.Name, Split: part.name, Layout: set.Layout, Side: opt.Store, Resampling: storeVersion,
 			Decoder: opt.orDefault().Decoder, DecoderVersion: part.split.decoderVersion(),
-			Images: len(part.split.Images), Classes: part.split.Classes,
+			Images: len(part.split.Images), Queries: part.split.QueryImages, Classes: part.split.Classes,
 		}}
 		w := packWriter{split: part.split, index: x, limits: opt.Limits, threads: opt.Threads, tell: tell}
 		if err := w.write(ctx, filepath.Join(temp, part.file)); err != nil {

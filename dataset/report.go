@@ -17,6 +17,12 @@ func (r *Report) String() string {
 	r.Test.describe(&b, "test")
 	list(&b, "classes in both splits; a test class must not be trained on", r.ClassesInBoth)
 	r.describeDuplicates(&b)
+	if r.Published != "" {
+		list(&b, "differences from "+r.Published+" as published", r.Differences)
+		if len(r.Differences) == 0 {
+			fmt.Fprintf(&b, "the counts are those of %s\n", r.Published)
+		}
+	}
 	if r.OK {
 		b.WriteString("the set can be used\n")
 	} else {
@@ -35,6 +41,7 @@ func (r *Report) WriteTo(w io.Writer) (int64, error) {
 func (s *SplitReport) describe(b *strings.Builder, name string) {
 	fmt.Fprintf(b, "%-6s %d classes, %d images, %s; %d to %d images a class, %.2f on average\n", name+":",
 		s.Classes, s.Images, byteCount(s.Bytes), s.PerClass.Min, s.PerClass.Max, s.PerClass.Mean)
+	describeQueries(b, s.Query, s.Gallery)
 	list(b, "missing files", s.Missing)
 	bad := make([]string, len(s.Unreadable))
 	for i, f := range s.Unreadable {
@@ -58,6 +65,14 @@ func (r *Report) describeDuplicates(b *strings.Builder) {
 		}
 	}
 	list(b, fmt.Sprintf("groups of files with equal content, %d of them across the splits", splits), lines)
+}
+
+// describeQueries says how a split is divided for the test, if it is.
+func describeQueries(b *strings.Builder, query, gallery *Count) {
+	if query != nil && gallery != nil {
+		fmt.Fprintf(b, "  %d queries of %d classes, %d images of %d classes in the gallery\n",
+			query.Images, query.Classes, gallery.Images, gallery.Classes)
+	}
 }
 
 // list writes "  N what:" and the items below it, or nothing if there are none.

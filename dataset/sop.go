@@ -23,42 +23,6 @@ const (
 	maxIndexLine = 4096 // bytes; SOP's longest line has 60
 )
 
-// findSOP returns the folder with the SOP indexes: dir, its Stanford_Online_Products, or the only
-// subfolder that has them. It returns "" if there is none.
-func findSOP(dir string) (string, error) {
-	has := func(d string) bool {
-		for _, name := range []string{sopTrain, sopTest} {
-			if info, err := os.Stat(filepath.Join(d, name)); err == nil && info.Mode().IsRegular() {
-				return true
-			}
-		}
-		return false
-	}
-	for _, d := range []string{dir, filepath.Join(dir, sopFolder)} {
-		if has(d) {
-			return d, nil
-		}
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "", fmt.Errorf("dataset: list %s: %w", dir, err)
-	}
-	var found []string
-	for _, e := range entries {
-		if d := filepath.Join(dir, e.Name()); !hidden(e.Name()) && has(d) {
-			found = append(found, d)
-		}
-	}
-	if len(found) > 1 {
-		return "", fmt.Errorf("dataset: %s holds more than one set (%s and %s); give one of them",
-			dir, filepath.Base(found[0]), filepath.Base(found[1]))
-	}
-	if len(found) == 0 {
-		return "", nil
-	}
-	return found[0], nil
-}
-
 func openSOP(root string) (*Set, error) {
 	set := &Set{Name: baseName(root), Root: root, Layout: LayoutSOP}
 	var err error
@@ -189,7 +153,7 @@ func parseEntry(text string) (entry, error) {
 func checkPath(p string) error {
 	switch {
 	case p == "":
-		return fmt.Errorf("the path is missing; a line is %q", sopHeader)
+		return errors.New("the path is missing")
 	case strings.ContainsAny(p, "\\\x00"):
 		return fmt.Errorf("path %q holds a backslash or a zero byte; separate folders by /", clip(p))
 	case path.IsAbs(p), !filepath.IsLocal(filepath.FromSlash(p)):

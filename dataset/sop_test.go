@@ -116,7 +116,10 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		{"file", "auto", "is a file, not a folder; unpack it"},
 		{"empty", "auto", "holds neither Ebay_train.txt nor train and test nor two folders with JPEG or PNG images"},
 		{"empty", "sop", "holds no Ebay_train.txt, nor does a folder in it; give the folder Stanford_Online_Products"},
-		{"empty", "cub", `unknown layout "cub"; use auto, sop, folder or pack`},
+		{"empty", "coco", `unknown layout "coco"; use auto, sop, cub, cars, inshop, folder, pack`},
+		{"empty", "cub", "holds no images.txt and image_class_labels.txt, nor does a folder in it; give the folder CUB_200_2011"},
+		{"empty", "cars", "holds no cars_annos.mat or car_ims, nor does a folder in it; give the folder that holds both"},
+		{"empty", "inshop", "holds no list_eval_partition.txt, nor does a folder in it; give the folder that holds Eval and Img"},
 	} {
 		_, err := Open(filepath.Join(dir, c.path), c.layout)
 		require.ErrorContains(t, err, c.want)

@@ -20,6 +20,8 @@ type VerifyOptions struct {
 	Limits   Limits
 	Threads  int                   // images decoded at a time; 0 means all cores
 	Progress func(done, total int) // may be nil; called by one goroutine at a time
+	// As, if not "", names the published layout whose counts the set is compared with (PublishedCounts).
+	As string
 }
 
 // Report is what Verify found. Its zero lists mean that nothing was.
@@ -34,13 +36,19 @@ type Report struct {
 	Test          SplitReport `json:"test"`
 	ClassesInBoth []string    `json:"classes_in_both"` // names, sorted
 	Duplicates    []Duplicate `json:"duplicates"`      // in the order of their first file
+	// Published is the name of the set that counts were compared with, "" for none; Differences has
+	// one sentence for each that is not as published.
+	Published   string   `json:"published,omitempty"`
+	Differences []string `json:"differences"`
 }
 
 // SplitReport is what Verify found in one split. Lists are in the order of the index.
 type SplitReport struct {
 	Classes    int       `json:"classes"`
 	Images     int       `json:"images"`
-	Bytes      int64     `json:"bytes"` // of the files that could be read
+	Query      *Count    `json:"query,omitempty"`   // where the split tells queries from the gallery
+	Gallery    *Count    `json:"gallery,omitempty"` // likewise
+	Bytes      int64     `json:"bytes"`             // of the files that could be read
 	PerClass   Spread    `json:"images_per_class"`
 	Single     []string  `json:"single_image_classes"` // classes with one image: no positive pair
 	Missing    []string  `json:"missing"`              // paths relative to the split's root
@@ -77,8 +85,17 @@ type Spread struct {
 
 // Verify reads and decodes every image of the set; of a pack, it compares the pixels with their
 // checksums, and duplicates are found by the files they came from. What is wrong with the set is in the report; the
-// error is only that ctx ended.
+// error is only that ctx ended, or that opt.As names no published set.
 func Verify(ctx context.Context, set *Set, opt VerifyOptions) (*Report, error) {
+	differences := []string{}
+	var published Published
+	if opt.As != "" {
+		var err error
+		if published, err = PublishedCounts(opt.As); err != nil {
+			return nil, err
+		}
+		differences = published.Differences(set)
+	}
 	threads := opt.Threads
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
@@ -110,6 +127,8 @@ func Verify(ctx context.Context, set *Set, opt VerifyOptions) (*Report, error) {
 		Test:          reportSplit(set.Test, checks[n:]),
 		ClassesInBoth: classesInBoth(set),
 		Duplicates:    duplicates(set, checks),
+		Published:     published.Name,
+		Differences:   differences,
 	}
 	r.OK = r.Train.usable() && r.Test.usable() && len(r.ClassesInBoth) == 0
 	return r, nil
@@ -150,6 +169,7 @@ func reportSplit(s *Split, checks []check) SplitReport {
 			r.Unreadable = append(r.Unreadable, BadFile{s.Images[i].Path, c.reason})
 		}
 	}
+	r.Query, r.Gallery = s.queryCounts()
 	counts := classCounts(s)
 	r.PerClass = spread(counts)
 	for c, n := range counts {
