@@ -190,22 +190,24 @@ func TestRefusals(t *testing.T) {
 // Go's, and its goroutines with those after the first.
 func TestManyStepsKeepTheirSize(t *testing.T) {
 	e := available(t)
-	m, err := model.Build(model.Spec{Arch: "conv4", Side: 16, Dim: 16, Norm: "batch", Width: 8})
+	m, err := model.Build(model.Spec{Arch: "conv4", Side: 16, Dim: 16, Norm: "batch", Width: 16})
 	require.NoError(t, err)
 	tr := newTrainer(t, e, m, 16, 2, metrix.Mix{})
 	x := noise(16 * m.Input.Size())
 	const warm = 30
-	var size, after float64
+	var size float64
 	var goroutines int
 	for i := range 300 {
 		tr.calls = 1 << (i % 3)
 		tr.step(t, x, 1e-3)
 		if i == warm {
 			runtime.GC()
-			size, goroutines = peakMiB(), runtime.NumGoroutine()
+			size, goroutines = memoryMiB("VmRSS"), runtime.NumGoroutine()
 		}
 	}
-	after = peakMiB()
-	assert.Less(t, after, size+16, "MiB at most resident")
+	runtime.GC()
+	if after := memoryMiB("VmRSS"); !underRace { // the detector's own memory grows
+		assert.Less(t, after, size+16, "MiB resident")
+	}
 	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
 }

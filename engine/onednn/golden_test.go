@@ -89,6 +89,9 @@ func compare(m *model.Network, block []float32, want [][2]float64, salt int) (wo
 // norm over sixteen values a channel turn rounding into a third of the embedding, in PyTorch's autocast
 // as here (it records 0.35), so there only gross mistakes would show.
 func TestStepsOfPyTorch(t *testing.T) {
+	if underRace {
+		t.Skip("three steps of 25 million parameters take minutes under the race detector, and the other tests run the same code")
+	}
 	for _, c := range []struct {
 		p                                         Precision
 		loss, embedding, gradient, whole, changes float64

@@ -61,7 +61,11 @@ func load(path string) (*library, error) {
 			return nil, fmt.Errorf("onednn: %s lacks %s: rebuild it: %w", path, name, err)
 		}
 	}
-	if status := start(); status != 0 {
+	switch start() {
+	case 0:
+	case 2:
+		return nil, fmt.Errorf("onednn: %s: this oneDNN is built for TBB or a GPU runtime: use one built for OpenMP, as Debian's", path)
+	default:
 		return nil, fmt.Errorf("onednn: %s: oneDNN has no engine for this processor", path)
 	}
 	v := version()

@@ -38,8 +38,11 @@ static const kernels *best(void) {
     return &kernels_plain;
 }
 
-/* mx_start makes the engine; 0 is success. Call it once. */
+/* mx_start makes the engine; 0 is success, 2 a oneDNN whose threads cannot be held to the calling one.
+ * Call it once. */
 int64_t mx_start(void) {
+    const unsigned runtime = dnnl_version()->cpu_runtime;
+    if (runtime != DNNL_RUNTIME_OMP && runtime != DNNL_RUNTIME_SEQ) return 2;
     omp_set_num_threads(1);
     return dnnl_engine_create(&cpu, dnnl_cpu, 0) != dnnl_success;
 }
