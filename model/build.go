@@ -4,7 +4,7 @@ import "fmt"
 
 // Spec says which network to build. The zero values of Norm and Width mean the architecture's own.
 type Spec struct {
-	// Arch is "conv4", "resnet18" or "resnet50".
+	// Arch is "conv4", "resnet18", "resnet34", "resnet50" or "resnet101".
 	Arch string
 	// Side is the height and width of an image in pixels, 16 to 1024; ResNets need 32.
 	Side int
@@ -39,9 +39,9 @@ func (s Spec) Validate() error {
 	switch s.Arch {
 	case "conv4":
 		least = 16
-	case "resnet18", "resnet50":
+	case "resnet18", "resnet34", "resnet50", "resnet101":
 	default:
-		return fmt.Errorf("model: the architecture %q is unknown: use conv4, resnet18 or resnet50", s.Arch)
+		return fmt.Errorf("model: the architecture %q is unknown: use conv4, resnet18, resnet34, resnet50 or resnet101", s.Arch)
 	}
 	if s.Side < least || s.Side > 1024 {
 		return fmt.Errorf("model: %s takes images of %d to 1024 pixels a side, not %d", s.Arch, least, s.Side)
@@ -71,8 +71,12 @@ func Build(spec Spec) (*Network, error) {
 		trunk, channels = conv4(spec)
 	case "resnet18":
 		trunk, channels = resnet(spec, basicBlock, [4]int{2, 2, 2, 2})
+	case "resnet34":
+		trunk, channels = resnet(spec, basicBlock, [4]int{3, 4, 6, 3})
 	case "resnet50":
 		trunk, channels = resnet(spec, bottleneck, [4]int{3, 4, 6, 3})
+	case "resnet101":
+		trunk, channels = resnet(spec, bottleneck, [4]int{3, 4, 23, 3})
 	}
 	return Assemble(spec.Arch, Shape{3, spec.Side, spec.Side}, trunk, EmbeddingHead(channels, spec.Dim))
 }

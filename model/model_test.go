@@ -15,8 +15,8 @@ func build(t *testing.T, s Spec) *Network {
 	return n
 }
 
-// Parameter counts of torchvision's trunks (11 689 512 and 25 557 032 less the classifiers), plus
-// the embedding layer.
+// Parameter counts of torchvision's trunks (11 689 512, 21 797 672, 25 557 032 and 44 549 160 less the
+// classifiers), plus the embedding layer.
 func TestResNetsAreTorchvisions(t *testing.T) {
 	r18 := build(t, Spec{Arch: "resnet18", Side: 224, Dim: 512})
 	assert.Equal(t, 11_176_512+512*512+512, r18.NumParams())
@@ -25,6 +25,10 @@ func TestResNetsAreTorchvisions(t *testing.T) {
 	assert.Equal(t, 23_508_032+2048*512+512, r50.NumParams())
 	assert.Equal(t, Shape{2048, 7, 7}, r50.Features)
 	assert.Equal(t, 53_120, r50.NumBuffers())
+	r34 := build(t, Spec{Arch: "resnet34", Side: 224, Dim: 512})
+	assert.Equal(t, 21_284_672+512*512+512, r34.NumParams())
+	r101 := build(t, Spec{Arch: "resnet101", Side: 224, Dim: 512})
+	assert.Equal(t, 42_500_160+2048*512+512, r101.NumParams())
 
 	names := map[string][]int{}
 	for _, p := range r50.Params {
@@ -152,7 +156,7 @@ func moments(x []float32) (mean, std float64) {
 
 func TestSpecErrors(t *testing.T) {
 	for want, s := range map[string]Spec{
-		`the architecture "vgg" is unknown: use conv4, resnet18 or resnet50`: {Arch: "vgg", Side: 32, Dim: 8},
+		`the architecture "vgg" is unknown: use conv4, resnet18, resnet34, resnet50 or resnet101`: {Arch: "vgg", Side: 32, Dim: 8},
 		"conv4 takes images of 16 to 1024 pixels a side, not 8":              {Arch: "conv4", Side: 8, Dim: 8},
 		"resnet18 takes images of 32 to 1024 pixels a side, not 16":          {Arch: "resnet18", Side: 16, Dim: 8},
 		"an embedding has 1 to 8192 dimensions, not 0":                       {Arch: "conv4", Side: 32},
