@@ -6,6 +6,7 @@
 #
 #   bench/cpu.sh [ROUNDS] [STEPS]     default 2 rounds of 2 timed steps; about 5 minutes on two cores
 #
+# PyTorch 1.13 has no group norm in bfloat16 on the CPU, so there the small network fails.
 # NETS, PRECISIONS, THREADS and PYTHON choose less or other: NETS=conv4 bench/cpu.sh 3 20
 set -eu
 
@@ -23,12 +24,14 @@ trap 'rm -rf "$tmp"' EXIT
 
 # record NET PRECISION WHO prints and keeps a line of "wall cpu memory".
 record() {
-    read -r wall cpu memory
+    read -r wall cpu memory || {
+        echo "$1 $2 $3 fails"
+        return 0
+    }
     printf '%-9s %-4s %-12s %8s images/s %8s images/cpu-s %6s MiB\n' "$1" "$2" "$3" "$wall" "$cpu" "$memory"
     echo "$1 $2 $3 $wall $cpu $memory" >>"$tmp/results"
 }
 
-# value UNIT finds the number before a unit in a line of go test -bench.
 ours() {
     "$tmp/ours" -test.run '^$' -test.bench "Step/$1/$2/threads=$threads/calls=1\$" -test.benchtime "${steps}x" |
         awk '/images/ { for (i = 2; i <= NF; i++) v[$i] = $(i - 1); print v["images/s"], v["images/cpu-s"], v["peak-MiB"] }' |
@@ -38,7 +41,7 @@ ours() {
 torch() {
     local flags=()
     [ "$2" = bf16 ] && flags=(--bf16)
-    "$python" "$root/bench/peers/resnet50_cpu.py" --net "$1" --threads "$threads" --layout "$3" --steps "$steps" "${flags[@]}" |
+    "$python" "$root/bench/peers/resnet50_cpu.py" --net "$1" --threads "$threads" --layout "$3" --steps "$steps" "${flags[@]}" 2>/dev/null |
         awk '{ print $1, $3, $5 }' | record "$1" "$2" "torch-$3"
 }
 
@@ -62,6 +65,6 @@ awk '
     END {
         print "ours / PyTorch, best of each:"
         for (k in keys)
-            printf "%-14s %.2f x images/s, %.2f x images/cpu-s, %.2f x memory\n", k,
+            if ((k, "torch") in wall) printf "%-14s %.2f x images/s, %.2f x images/cpu-s, %.2f x memory\n", k,
                 wall[k, "ours"] / wall[k, "torch"], cpu[k, "ours"] / cpu[k, "torch"], memory[k, "ours"] / memory[k, "torch"]
     }' "$tmp/results"

@@ -14,12 +14,11 @@ type library struct {
 	block   int // channels side by side in a vector: 16 with AVX-512, otherwise 8
 	bf16    int // 2 in hardware, 1 emulated, 0 not worth having
 
-	newConv, freeConv, convName          uintptr
+	newConv, freeConv                    uintptr
 	convWeights, convScratch, convPacked uintptr
-	kernelOf, convError                  func(name string, arg int64) uintptr
 	alloc                                func(bytes int64) unsafe.Pointer
 	free                                 func(p unsafe.Pointer, bytes int64)
-	errorOf, nameOf                      func(conv uintptr) string
+	errorOf                              func(conv uintptr) string
 
 	run, pack uintptr
 	kernels   [2]kernels // by precision
@@ -45,7 +44,7 @@ func load(path string) (*library, error) {
 	var kernel func(name string, bf16 int64) uintptr
 	for name, target := range map[string]any{
 		"mx_start": &start, "mx_block": &block, "mx_bf16": &bf16, "mx_version": &version, "mx_kernel": &kernel,
-		"mx_alloc": &l.alloc, "mx_free": &l.free, "mx_conv_error": &l.errorOf, "mx_conv_name": &l.nameOf,
+		"mx_alloc": &l.alloc, "mx_free": &l.free, "mx_conv_error": &l.errorOf,
 	} {
 		address, err := purego.Dlsym(handle, name)
 		if err != nil {

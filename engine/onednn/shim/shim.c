@@ -177,13 +177,6 @@ int64_t mx_conv_weights(const convolution *c) { return c->weights_bytes; }
 int64_t mx_conv_scratch(const convolution *c) { return c->scratch_bytes; }
 int64_t mx_conv_blocked(const convolution *c) { return c->blocked; }
 
-/* mx_conv_name is the implementation that the library chose. */
-const char *mx_conv_name(const convolution *c) {
-    const char *name = "";
-    dnnl_primitive_desc_query(c->pd, dnnl_query_impl_info_str, 0, (void *)&name);
-    return name;
-}
-
 void mx_conv_free(convolution *c) {
     if (!c) return;
     if (c->primitive) dnnl_primitive_destroy(c->primitive);
