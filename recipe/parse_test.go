@@ -49,7 +49,7 @@ batch: {classes: 20, images: 5, shards: 10, gradient_cache: on}
 optimizer: {name: sgd, lr: 6e-4, weight_decay: 0, momentum: 0.8, betas: [0.8, 0.99], eps: 1e-6, proxy_lr_scale: 10, clip_value: 0, clip_norm: 1}
 schedule: {name: cosine, warmup_epochs: 0.5, every_epochs: 20, factor: 0.5, head_only_epochs: 1, min_lr: 1e-6}
 train: {epochs: 3, steps: 20, eval_every_epochs: 0, eval_every_steps: 5, checkpoint_every_steps: 7, keep: 2}
-eval: {recall: [1, 2, 4, 8]}
+eval: {recall: [1, 2, 4, 8], geometry: yes}
 compare: without_mixing
 workers: 3
 engine: {name: gorgonia, threads: 2}
@@ -73,7 +73,7 @@ engine: {name: gorgonia, threads: 2}
 		Optimizer: Optimizer{"sgd", 6e-4, 0, 0.8, []float64{0.8, 0.99}, 1e-6, 10, 0, 1},
 		Schedule:  Schedule{"cosine", 0.5, 20, 0.5, 1, 1e-6},
 		Train:     Train{3, 20, 0, 5, 7, 2},
-		Eval:      Eval{[]int{1, 2, 4, 8}},
+		Eval:      Eval{[]int{1, 2, 4, 8}, "yes"},
 		Compare:   "without_mixing",
 		Workers:   3,
 		Engine:    Engine{"gorgonia", 2},

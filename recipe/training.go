@@ -35,7 +35,8 @@ type Train struct {
 
 // Eval says what an evaluation measures.
 type Eval struct {
-	Recall []int // K of Recall@K, ascending
+	Recall   []int  // K of Recall@K, ascending
+	Geometry string // "no" or "yes": also alignment, uniformity and utilisation, which embed the training images, too
 }
 
 func defaultOptimizer() Optimizer {
@@ -51,7 +52,7 @@ func defaultSchedule() Schedule {
 
 func defaultTrain() Train { return Train{Epochs: 60, EvalEveryEpochs: 1, Keep: 3} }
 
-func defaultEval() Eval { return Eval{Recall: []int{1, 10, 100, 1000}} }
+func defaultEval() Eval { return Eval{Recall: []int{1, 10, 100, 1000}, Geometry: "no"} }
 
 func (o *Optimizer) fields() []field {
 	return []field{
@@ -93,5 +94,5 @@ func (e *Eval) fields() []field {
 	return []field{{
 		key: "recall", value: &e.Recall, ok: validRecall(&e.Recall),
 		valid: "1 to 16 whole numbers from 1 to 1000000 in ascending order, such as [1, 10, 100]",
-	}}
+	}, choice("geometry", &e.Geometry, "no", "yes").outsideRun()}
 }

@@ -9,16 +9,20 @@ import (
 
 	"github.com/metrixml/metrix/dataset"
 	"github.com/metrixml/metrix/engine"
+	"github.com/metrixml/metrix/internal/draw"
+	"github.com/metrixml/metrix/metrix"
 	"github.com/metrixml/metrix/model"
+	"github.com/metrixml/metrix/recipe"
 	"github.com/metrixml/metrix/retrieval"
 	"github.com/metrixml/metrix/run"
 )
 
 // Evaluation is the retrieval quality of the test split after Step updates.
 type Evaluation struct {
-	Step    run.Step          `json:"step"`
-	Metrics retrieval.Metrics `json:"metrics"`
-	Seconds float64           `json:"seconds"`
+	Step     run.Step            `json:"step"`
+	Metrics  retrieval.Metrics   `json:"metrics"`
+	Geometry *retrieval.Geometry `json:"geometry,omitempty"`
+	Seconds  float64             `json:"seconds"`
 }
 
 // RecallAt1 is the figure by which evaluations are compared, in [0, 1].
@@ -96,41 +100,79 @@ func embedRows(dst []float32, net engine.Net, pixels []float32, n int) error {
 // rank, whatever the number of workers.
 func (t *trainer) evaluate(ctx context.Context, g *generation) (*Evaluation, error) {
 	begin := t.now()
-	split, dim := t.cfg.Data.Test, t.network.Dim
+	test, err := t.embedSplit(ctx, g, t.cfg.Data.Test, "test embeddings")
+	if err != nil {
+		return nil, err
+	}
+	results, err := t.score(ctx, g, test)
+	if err != nil {
+		return nil, err
+	}
+	e := &Evaluation{Step: t.step, Metrics: retrieval.Summarize(results, t.cfg.Recipe.Eval.Recall)}
+	if t.cfg.Recipe.Eval.Geometry == "yes" {
+		train, err := t.embedSplit(ctx, g, t.cfg.Data.Train, "training embeddings")
+		if err != nil {
+			return nil, err
+		}
+		if e.Geometry, err = MeasureGeometry(ctx, test, train, t.cfg.Recipe, t.cfg.Threads); err != nil {
+			return nil, fmt.Errorf("evaluation: %w", err)
+		}
+	}
+	e.Seconds = t.now().Sub(begin).Round(time.Millisecond).Seconds()
+	return e, nil
+}
+
+// embedSplit embeds a split with all workers and gathers the rows.
+func (t *trainer) embedSplit(ctx context.Context, g *generation, split *dataset.Split, phase string) (retrieval.Rows, error) {
 	n := len(split.Images)
-	all := make([]float32, n*dim)
+	rows := SplitRows(split, t.dim)
 	lo, hi := evalPart(n, g.rank, g.world)
 	parts := make([]int, g.world)
 	for r := range parts {
 		from, to := evalPart(n, run.Rank(r), g.world)
-		parts[r] = (to - from) * dim
+		parts[r] = (to - from) * t.dim
 	}
 	opt := EmbedOptions{Transform: t.source.transform, Limits: t.limits, Threads: t.cfg.Threads}
-	if err := Embed(ctx, all[lo*dim:hi*dim], t.net, t.network, split, lo, hi, opt); err != nil {
-		return nil, fmt.Errorf("evaluation: %w", err)
+	if err := Embed(ctx, rows.X[lo*t.dim:hi*t.dim], t.net, t.network, split, lo, hi, opt); err != nil {
+		return rows, fmt.Errorf("evaluation: %w", err)
 	}
-	if err := g.ring.AllGather(ctx, t.step, "evaluation embeddings", all, parts); err != nil {
-		return nil, err
+	return rows, g.ring.AllGather(ctx, t.step, phase, rows.X, parts)
+}
+
+// SplitRows is room for the embeddings of a split, with labels and an id for each image.
+func SplitRows(split *dataset.Split, dim int) retrieval.Rows {
+	n := len(split.Images)
+	rows := retrieval.Rows{X: make([]float32, n*dim), Dim: dim, Labels: split.Labels(), IDs: make([]int64, n)}
+	for i := range rows.IDs {
+		rows.IDs[i] = int64(i)
 	}
-	results, err := t.score(ctx, g, all)
-	if err != nil {
-		return nil, err
+	return rows
+}
+
+// MeasureGeometry measures alignment, uniformity and utilisation. The mixed rows of the latter are
+// one for each training row, mixed with a random row of another class as the recipe draws lambdas.
+func MeasureGeometry(ctx context.Context, test, train retrieval.Rows, r *recipe.Recipe, threads int) (*retrieval.Geometry, error) {
+	mixed := retrieval.Rows{X: make([]float32, len(train.X)), Dim: train.Dim}
+	var o metrix.Operator
+	for i := range train.Labels {
+		d := draw.Of(r.Seed, draw.Geometry, uint64(i))
+		j := d.IntN(len(train.Labels))
+		for try := 0; train.Labels[j] == train.Labels[i] && try < 100; try++ { // a set of one class has no other
+			j = d.IntN(len(train.Labels))
+		}
+		o = append(o, metrix.Pair{I: int32(i), J: int32(j), Lambda: float32(d.Beta(r.Mix.Alpha, r.Mix.Alpha))})
 	}
-	m := retrieval.Summarize(results, t.cfg.Recipe.Eval.Recall)
-	return &Evaluation{Step: t.step, Metrics: m, Seconds: t.now().Sub(begin).Round(time.Millisecond).Seconds()}, nil
+	o.Apply(mixed.X, train.X, train.Dim)
+	metrix.Normalize(mixed.X, mixed.X, mixed.Dim)
+	g, err := retrieval.MeasureGeometry(ctx, test, train, mixed, retrieval.Options{Threads: threads})
+	return &g, err
 }
 
 // score ranks this worker's part of the queries against all rows and gathers everybody's results.
-func (t *trainer) score(ctx context.Context, g *generation, all []float32) ([]retrieval.Result, error) {
-	split := t.cfg.Data.Test
-	n := len(split.Images)
-	ids := make([]int64, n)
-	for i := range ids {
-		ids[i] = int64(i)
-	}
-	rows := retrieval.Rows{X: all, Dim: t.network.Dim, Labels: split.Labels(), IDs: ids}
+func (t *trainer) score(ctx context.Context, g *generation, rows retrieval.Rows) ([]retrieval.Result, error) {
+	n := rows.Len()
 	lo, hi := retrieval.Range(n, g.rank, g.world)
-	mine, err := retrieval.Evaluate(ctx, rows, rows, lo, hi, retrieval.Options{Recall: t.cfg.Recipe.Eval.Recall, Threads: t.cfg.Threads})
+	mine, err := retrieval.Evaluate(ctx, rows, rows, lo, hi, retrieval.Options{Threads: t.cfg.Threads})
 	if err != nil {
 		return nil, fmt.Errorf("evaluation: %w", err)
 	}

@@ -24,12 +24,13 @@ func requireSameRun(t *testing.T, want, got []StepRecord, wantResult, gotResult 
 	require.Equal(t, wantResult.ParameterHash, gotResult.ParameterHash, "parameters")
 	require.Equal(t, wantResult.Untrained.Metrics, gotResult.Untrained.Metrics)
 	require.Equal(t, wantResult.Final.Metrics, gotResult.Final.Metrics)
+	require.Equal(t, wantResult.Final.Geometry, gotResult.Final.Geometry)
 }
 
 // A run is a function of recipe and seed: the number of workers does not change a single bit of it.
 func TestSameRunWhateverTheWorkers(t *testing.T) {
 	for name, set := range map[string][]string{
-		"multi-similarity":                        nil,
+		"multi-similarity":                        {"eval.geometry=yes"},
 		"contrastive, lambda per pair, hardest 3": {"loss.form=contrastive", "mix.per=pair", "mix.hardest=3"},
 		"proxy anchor":                            {"loss.form=proxy_anchor"},
 		"multi-similarity, live norm":             {"model.norm=batch", "model.batchnorm=live"},

@@ -66,9 +66,9 @@ func startByHand(t *testing.T, w workspace, coordinators int) *byHand {
 
 	var peers []string
 	addrs := map[string]string{}
-	for i := range coordinators {
+	for i, addr := range freeAddresses(t, coordinators) {
 		id := fmt.Sprintf("c%d", i)
-		addrs[id] = freeAddress(t)
+		addrs[id] = addr
 		peers = append(peers, id+"="+addrs[id])
 	}
 	for id, addr := range addrs {
@@ -109,13 +109,16 @@ func (c *byHand) worker(name, out string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// freeAddress returns an address on which nothing listens.
-func freeAddress(t *testing.T) string {
+// freeAddresses returns different addresses on which nothing listens.
+func freeAddresses(t *testing.T, n int) (out []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close() // all at the end, or the system might hand one out twice
+		out = append(out, l.Addr().String())
+	}
+	return out
 }
 
 // waitForStep waits until a run's log has reached a step.

@@ -120,17 +120,25 @@ func newDataInfo() *cobra.Command {
 // synthesize returns the folder of the generated images that a recipe asks for, making them if they
 // are not in the user's cache yet.
 func synthesize(ctx context.Context, s recipe.Synth, say *printer) (string, error) {
+	dir, cfg, err := synthFolder(s)
+	if err != nil {
+		return "", err
+	}
+	say.line("Images: %d classes for training and %d for testing, generated in %s", cfg.Classes, cfg.Classes, dir)
+	return dir, dataset.SynthContext(ctx, dir, cfg, nil)
+}
+
+// synthFolder is where generated images lie once they are made.
+func synthFolder(s recipe.Synth) (string, dataset.SynthConfig, error) {
 	cfg := dataset.SynthConfig{Classes: s.Classes, Images: s.Images, Side: s.Side, Seed: s.Seed}
 	key, err := json.Marshal(cfg)
 	if err != nil {
-		return "", err
+		return "", cfg, err
 	}
 	sum := sha256.Sum256(key)
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir()
 	}
-	dir := filepath.Join(cache, "metrix", "synth-"+hex.EncodeToString(sum[:6]))
-	say.line("Images: %d classes for training and %d for testing, generated in %s", cfg.Classes, cfg.Classes, dir)
-	return dir, dataset.SynthContext(ctx, dir, cfg, nil)
+	return filepath.Join(cache, "metrix", "synth-"+hex.EncodeToString(sum[:6])), cfg, nil
 }

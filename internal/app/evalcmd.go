@@ -20,14 +20,15 @@ import (
 
 // evalReport is what metrix eval prints.
 type evalReport struct {
-	Checkpoint string            `json:"checkpoint"`
-	Step       int64             `json:"step"`
-	Data       string            `json:"data"`
-	Split      string            `json:"split"`
-	Images     int               `json:"images"`
-	Classes    int               `json:"classes"`
-	Metrics    retrieval.Metrics `json:"metrics"`
-	NMI        *float64          `json:"nmi,omitempty"`
+	Checkpoint string              `json:"checkpoint"`
+	Step       int64               `json:"step"`
+	Data       string              `json:"data"`
+	Split      string              `json:"split"`
+	Images     int                 `json:"images"`
+	Classes    int                 `json:"classes"`
+	Metrics    retrieval.Metrics   `json:"metrics"`
+	NMI        *float64            `json:"nmi,omitempty"`
+	Geometry   *retrieval.Geometry `json:"geometry,omitempty"`
 }
 
 // evalOptions are the flags of metrix eval.
@@ -35,7 +36,7 @@ type evalOptions struct {
 	checkpoint, data, split, layout, engine string
 	recall                                  []int
 	threads                                 int
-	nmi, json                               bool
+	nmi, geometry, json                     bool
 }
 
 func newEval() *cobra.Command {
@@ -59,6 +60,7 @@ has no other image are no queries.`,
 	f.IntSliceVar(&o.recall, "recall", nil, "the K of Recall@K (default: the recipe's)")
 	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "cores to use")
 	f.BoolVar(&o.nmi, "nmi", false, "also cluster and measure the normalised mutual information")
+	f.BoolVar(&o.geometry, "geometry", false, "also embed the training split and measure alignment, uniformity and utilisation")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	for _, name := range []string{"checkpoint", "data"} {
 		_ = cmd.MarkFlagRequired(name) // the flag exists
@@ -111,6 +113,15 @@ func (o *evalOptions) evaluate(cmd *cobra.Command) error {
 		}
 		report.NMI = &v
 	}
+	if o.geometry {
+		train, err := embedSplit(ctx, eng, path, r, set.Train, o.threads)
+		if err != nil {
+			return err
+		}
+		if report.Geometry, err = worker.MeasureGeometry(ctx, rows, train, r, o.threads); err != nil {
+			return err
+		}
+	}
 	if o.json {
 		return printJSON(cmd.OutOrStdout(), report)
 	}
@@ -126,6 +137,9 @@ func printEval(cmd *cobra.Command, e evalReport) error {
 	}
 	if e.NMI != nil {
 		fmt.Fprintf(out, "NMI %.2f%%\n", 100**e.NMI)
+	}
+	if g := e.Geometry; g != nil {
+		fmt.Fprintf(out, "alignment %.4f, uniformity %.4f, utilisation %.4f, with mixed rows %.4f\n", g.Alignment, g.Uniformity, g.Utilisation, *g.UtilisationMixed)
 	}
 	if e.Metrics.Skipped > 0 {
 		fmt.Fprintf(out, "%d images are alone in their class and were no queries\n", e.Metrics.Skipped)
@@ -172,10 +186,7 @@ func embedSplit(ctx context.Context, eng engine.Engine, path string, r *recipe.R
 	}
 	defer net.Close()
 	n := len(split.Images)
-	rows := retrieval.Rows{X: make([]float32, n*network.Dim), Dim: network.Dim, Labels: split.Labels(), IDs: make([]int64, n)}
-	for i := range rows.IDs {
-		rows.IDs[i] = int64(i)
-	}
+	rows := worker.SplitRows(split, network.Dim)
 	transform := worker.TransformOf(r)
 	err = worker.Embed(ctx, rows.X, net, network, split, 0, n, worker.EmbedOptions{Transform: &transform, Limits: dataset.DefaultLimits(), Threads: threads})
 	return rows, err

@@ -36,12 +36,13 @@ func TestTrainEvaluateReport(t *testing.T) {
 	require.Contains(t, string(page), "data:image/png;base64,")
 	require.Contains(t, string(page), r.ParameterHash)
 
-	text, _, _, err := execute(NewMetrix(), "eval", "--checkpoint", filepath.Join(out, "checkpoints"), "--data", w.data, "--json", "--nmi")
+	text, _, _, err := execute(NewMetrix(), "eval", "--checkpoint", filepath.Join(out, "checkpoints"), "--data", w.data, "--json", "--nmi", "--geometry")
 	require.NoError(t, err)
 	var e evalReport
 	require.NoError(t, json.Unmarshal([]byte(text), &e))
 	require.Equal(t, r.Final.Metrics, e.Metrics, "eval of the checkpoint and evaluation in training agree to the bit")
 	require.NotNil(t, e.NMI)
+	require.Less(t, *e.Geometry.UtilisationMixed, e.Geometry.Utilisation)
 	text, _, _, err = execute(NewMetrix(), "eval", "--checkpoint", r.BestCheckpoint, "--data", w.data, "--split", "train", "--recall", "1,5")
 	require.NoError(t, err)
 	require.Contains(t, text, "R@5")

@@ -29,6 +29,7 @@ const (
 	MixLevel                      // level at which a step mixes; counters: step
 	LabelSplit                    // images that keep their label; counters: class
 	Unlabelled                    // order of the unlabelled images; counters: round
+	Geometry                      // partners of training rows in the utilisation with mixed rows; counters: row
 )
 
 // Rand is a small deterministic generator (xoshiro256**). The zero value is not usable: call Of.
