@@ -17,7 +17,7 @@ passed=0 failed=0
 while read -r package function; do
     [ -n "$package" ] || continue
     echo "fuzz: $function in $package for $time"
-    if go test -run '^$' -fuzz "^$function\$" -fuzztime "$time" "$package" </dev/null; then
+    if go test -run '^$' -fuzz "^$function\$" -fuzztime "$time" -fuzzminimizetime 10x "$package" </dev/null; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
