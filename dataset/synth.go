@@ -11,9 +11,9 @@ import (
 	"image/jpeg"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
-	"strings"
 
 	"github.com/metrixml/metrix/dataset/internal/product"
 	random "github.com/metrixml/metrix/internal/draw"
@@ -26,6 +26,9 @@ type SynthConfig struct {
 	Images      int    `json:"images"`       // most images a class has: it has Images-2 to Images, at least 2
 	Side        int    `json:"side"`         // width and height, pixels
 	Seed        uint64 `json:"seed"`         // everything is drawn from it
+	// Layout is LayoutSOP (also ""), LayoutCUB, LayoutCars or LayoutInShop: the same pictures in
+	// another published layout.
+	Layout string `json:"layout,omitempty"`
 }
 
 // DefaultSynthConfig returns the set that the demo trains on: about 1 700 images.
@@ -46,7 +49,12 @@ func (c SynthConfig) Validate() error {
 	case c.Side < 16 || c.Side > 1024:
 		return fmt.Errorf("synth: side is %d; it must be 16 to 1024 pixels", c.Side)
 	}
-	return nil
+	l, err := synthLayoutOf(c.Layout)
+	if err == nil && l.halves && c.TestClasses != 0 && c.TestClasses != c.Classes {
+		err = fmt.Errorf("synth: test_classes is %d; it must be as many as classes, %d, in layout %s, whose first half "+
+			"of the classes trains", c.TestClasses, c.Classes, c.Layout)
+	}
+	return err
 }
 
 // synthVersion is raised whenever the same config would give other images.
@@ -73,9 +81,9 @@ func newManifest(cfg SynthConfig) manifest {
 	return m
 }
 
-// Synth makes, in dir, a set of photographs of products that do not exist, in the SOP layout: class
-// ids 1..Classes for training and the next TestClasses for test, spread evenly over twelve super
-// classes (vases, chairs, shoes, ...). Products of a super class look alike; the images of one
+// Synth makes, in dir, a set of photographs of products that do not exist, in the SOP layout or
+// another published one: class ids 1..Classes for training and the next TestClasses for test, spread
+// evenly over twelve super classes (vases, chairs, shoes, ...). Products of a super class look alike; the images of one
 // product differ in viewpoint, size, hue, light and background, so that neither raw pixels nor
 // colours tell the class: with 100 test classes of 6 to 8 images, the nearest neighbour by 16x16
 // pixels has Recall@1 0.05 and by colour histogram 0.04 (TestSynthIsHard measures both).
@@ -94,6 +102,9 @@ func SynthContext(ctx context.Context, dir string, cfg SynthConfig, progress fun
 	}
 	if cfg.TestClasses == 0 {
 		cfg.TestClasses = cfg.Classes
+	}
+	if cfg.Layout == LayoutSOP {
+		cfg.Layout = ""
 	}
 	m := newManifest(cfg)
 	if there, err := holds(dir, m); there || err != nil {
@@ -152,21 +163,25 @@ func moveInto(temp, dir string, m manifest) error {
 
 // synthImage is one image to be drawn.
 type synthImage struct {
-	class, view int
-	path        string
+	class, view int    // class from 1, view of the class from 0
+	path        string // relative to the root of the set
 }
 
 func writeSynth(ctx context.Context, root string, cfg SynthConfig, m manifest, progress func(done, total int)) error {
 	if err := os.Chmod(root, 0o755); err != nil {
 		return err
 	}
-	for _, kind := range product.Kinds() {
-		if err := os.Mkdir(filepath.Join(root, kindFolder(kind)), 0o755); err != nil {
+	layout, err := synthLayoutOf(cfg.Layout)
+	if err != nil {
+		return err
+	}
+	products, images := planSynth(cfg, layout)
+	for _, im := range images {
+		if err := os.MkdirAll(filepath.Join(root, filepath.FromSlash(path.Dir(im.path))), 0o755); err != nil {
 			return err
 		}
 	}
-	products, images := planSynth(cfg)
-	err := parallel(ctx, runtime.GOMAXPROCS(0), len(images), progress, func(i int) error {
+	err = parallel(ctx, runtime.GOMAXPROCS(0), len(images), progress, func(i int) error {
 		im := images[i]
 		b, err := photograph(products[im.class-1], im, cfg)
 		if err != nil {
@@ -177,19 +192,29 @@ func writeSynth(ctx context.Context, root string, cfg SynthConfig, m manifest, p
 	if err != nil {
 		return err
 	}
-	if err := writeIndexes(root, cfg, images); err != nil {
+	indexes, err := layout.indexes(cfg, images)
+	if err != nil {
 		return err
 	}
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(root, synthManifest), append(b, '\n'), 0o644)
+	indexes[synthManifest] = append(b, '\n')
+	for name, data := range indexes {
+		file := filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // planSynth designs the products, class 1 first, and lists their images in the order of the index.
-func planSynth(cfg SynthConfig) ([]*product.Product, []synthImage) {
-	kinds := product.Kinds()
+func planSynth(cfg SynthConfig, layout *synthLayout) ([]*product.Product, []synthImage) {
 	var (
 		products []*product.Product
 		images   []synthImage
@@ -197,11 +222,11 @@ func planSynth(cfg SynthConfig) ([]*product.Product, []synthImage) {
 	for class := 1; class <= cfg.Classes+cfg.TestClasses; class++ {
 		r := random.Of(cfg.Seed, random.Synth, uint64(class))
 		n := cfg.Images - r.IntN(min(3, cfg.Images-1))
-		kind := kindOf(class)
-		products = append(products, product.New(kind, r))
+		products = append(products, product.New(kindOf(class), r))
 		for view := range n {
-			p := fmt.Sprintf("%s/%06d_%d.JPG", kindFolder(kinds[kind]), class, view)
-			images = append(images, synthImage{class, view, p})
+			im := synthImage{class: class, view: view}
+			im.path = layout.place(im, len(images))
+			images = append(images, im)
 		}
 	}
 	return products, images
@@ -209,31 +234,10 @@ func planSynth(cfg SynthConfig) ([]*product.Product, []synthImage) {
 
 func kindOf(class int) int { return (class - 1) % len(product.Kinds()) }
 
-// kindFolder follows SOP, whose folders are named "chair_final".
-func kindFolder(kind string) string { return kind + "_final" }
-
 func photograph(p *product.Product, im synthImage, cfg SynthConfig) ([]byte, error) {
 	r := random.Of(cfg.Seed, random.Synth, uint64(im.class), uint64(im.view))
 	img := p.Photograph(cfg.Side, r)
 	var b bytes.Buffer
 	err := jpeg.Encode(&b, img, &jpeg.Options{Quality: 80 + r.IntN(15)})
 	return b.Bytes(), err
-}
-
-func writeIndexes(root string, cfg SynthConfig, images []synthImage) error {
-	var train, test strings.Builder
-	for _, b := range []*strings.Builder{&train, &test} {
-		b.WriteString(sopHeader + "\n")
-	}
-	for i, im := range images {
-		b := &train
-		if im.class > cfg.Classes {
-			b = &test
-		}
-		fmt.Fprintf(b, "%d %d %d %s\n", i+1, im.class, 1+kindOf(im.class), im.path)
-	}
-	if err := os.WriteFile(filepath.Join(root, sopTrain), []byte(train.String()), 0o644); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(root, sopTest), []byte(test.String()), 0o644)
 }

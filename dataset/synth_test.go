@@ -82,9 +82,21 @@ func TestSynthKeepsWhatIsThereAndRefusesOthers(t *testing.T) {
 		"test_classes is 1": {Classes: 4, TestClasses: 1, Images: 4, Side: 32},
 		"images is 1":       {Classes: 4, Images: 1, Side: 32},
 		"side is 8":         {Classes: 4, Images: 4, Side: 8},
+		`layout is "coco"; it must be sop, cub, cars or inshop`:     {Classes: 4, Images: 4, Side: 16, Layout: "coco"},
+		"test_classes is 3; it must be as many as classes, 4, in l": {Classes: 4, TestClasses: 3, Images: 4, Side: 16, Layout: LayoutCUB},
 	} {
 		require.ErrorContains(t, Synth(filepath.Join(dir, "bad"), bad, nil), want)
 	}
+}
+
+// Sets made before there was a choice of layouts stay what they are.
+func TestSynthLayoutSOPIsTheDefault(t *testing.T) {
+	require.Equal(t, "71534d5c10bb8b08832c19e291814154711152fa1f0ba20de0bd162c5c4e3be9", newManifest(DefaultSynthConfig()).Hash)
+	dir := filepath.Join(t.TempDir(), "set")
+	named := tiny
+	named.Layout = LayoutSOP
+	require.NoError(t, Synth(dir, tiny, nil))
+	require.NoError(t, Synth(dir, named, func(int, int) { t.Error("the set is there; nothing is to be drawn") }))
 }
 
 func TestSynthStopsWithoutATrace(t *testing.T) {

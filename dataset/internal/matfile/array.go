@@ -45,7 +45,7 @@ func (a *Array) Field(i int, name string) (*Array, error) {
 		return nil, fmt.Errorf("it is %s, not a struct array", a.Kind)
 	}
 	if i < 0 || i >= a.Len() {
-		return nil, fmt.Errorf("element %d is not one of %d", i+1, a.Len())
+		return nil, fmt.Errorf("it has %d elements, and none with index %d", a.Len(), i)
 	}
 	for k, f := range a.Fields {
 		if f == name {
