@@ -1,6 +1,9 @@
 package semi
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Triplet says that row Anchor should be nearer to Positive than to Negative.
 type Triplet struct{ Anchor, Positive, Negative int32 }
@@ -17,33 +20,30 @@ type Triplet struct{ Anchor, Positive, Negative int32 }
 // signed only those stay whose positive has an affinity above 0 and whose negative one below.
 func Mine(g *Graph, a *Affinity, signed bool) []Triplet {
 	var out []Triplet
-	half := g.K / 2
-	order := make([]int32, g.K)
-	affinity := make([]float64, g.Rows()) // valid at the anchor's neighbours
+	affinity := make([]float64, g.Rows())
 	for anchor := range g.Rows() {
-		copy(order, g.of(anchor))
-		for _, j := range order {
-			affinity[j] = a.Between(anchor, int(j))
-		}
-		slices.SortStableFunc(order, func(i, j int32) int {
-			switch {
-			case affinity[i] > affinity[j]:
-				return -1
-			case affinity[i] < affinity[j]:
-				return 1
-			}
-			return 0
-		})
-		for i := range half {
-			t := Triplet{int32(anchor), order[i], order[g.K-half+i]}
-			toPositive, toNegative := affinity[t.Positive], affinity[t.Negative]
-			if !(toPositive > toNegative) || a.contradicts(t) || signed && !(toPositive > 0 && toNegative < 0) {
-				continue
-			}
-			out = append(out, t)
-		}
+		out = a.mine(out, int32(anchor), slices.Clone(g.of(anchor)), affinity, signed)
 	}
 	return out
+}
+
+// mine appends the triplets of one anchor to dst. It sorts the neighbours, nearest first, and uses
+// affinity, one value per row, as workspace.
+func (a *Affinity) mine(dst []Triplet, anchor int32, neighbors []int32, affinity []float64, signed bool) []Triplet {
+	for _, j := range neighbors {
+		affinity[j] = a.Between(int(anchor), int(j))
+	}
+	slices.SortStableFunc(neighbors, func(i, j int32) int { return cmp.Compare(affinity[j], affinity[i]) })
+	half := len(neighbors) / 2
+	negatives := neighbors[len(neighbors)-half:]
+	for i := range half {
+		t := Triplet{anchor, neighbors[i], negatives[i]}
+		near, far := affinity[t.Positive], affinity[t.Negative]
+		if near > far && !a.contradicts(t) && (!signed || near > 0 && far < 0) {
+			dst = append(dst, t)
+		}
+	}
+	return dst
 }
 
 // contradicts reports whether known labels say otherwise than t.
