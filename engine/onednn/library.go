@@ -33,6 +33,9 @@ type kernels struct {
 	hash, unpack, fold, scale        uintptr
 }
 
+// abi is METRIX_ABI of shim.h.
+const abi = 1
+
 // load opens the shim at path and starts oneDNN.
 func load(path string) (*library, error) {
 	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
@@ -40,10 +43,10 @@ func load(path string) (*library, error) {
 		return nil, fmt.Errorf("onednn: loading %s: %w", path, err)
 	}
 	l := &library{path: path}
-	var start, block, bf16, version func() int64
+	var start, block, bf16, version, number func() int64
 	var kernel func(name string, bf16 int64) uintptr
 	for name, target := range map[string]any{
-		"mx_start": &start, "mx_block": &block, "mx_bf16": &bf16, "mx_version": &version, "mx_kernel": &kernel,
+		"mx_start": &start, "mx_abi": &number, "mx_block": &block, "mx_bf16": &bf16, "mx_version": &version, "mx_kernel": &kernel,
 		"mx_alloc": &l.alloc, "mx_free": &l.free, "mx_conv_error": &l.errorOf,
 	} {
 		address, err := purego.Dlsym(handle, name)
@@ -59,6 +62,9 @@ func load(path string) (*library, error) {
 		if *target, err = purego.Dlsym(handle, name); err != nil {
 			return nil, fmt.Errorf("onednn: %s lacks %s: rebuild it: %w", path, name, err)
 		}
+	}
+	if n := number(); n != abi {
+		return nil, fmt.Errorf("onednn: %s has interface %d, this program %d: rebuild it", path, n, abi)
 	}
 	switch start() {
 	case 0:

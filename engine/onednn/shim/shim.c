@@ -47,6 +47,8 @@ int64_t mx_start(void) {
     return dnnl_engine_create(&cpu, dnnl_cpu, 0) != dnnl_success;
 }
 
+int64_t mx_abi(void) { return METRIX_ABI; }
+
 int64_t mx_block(void) { return best()->block; }
 
 /* mx_bf16 says whether convolutions in bfloat16 run in hardware (2), emulated (1) or badly (0). */

@@ -9,6 +9,9 @@
 
 #include <stdint.h>
 
+/* The number of this interface: raise it, here and in library.go, when a function changes its meaning. */
+#define METRIX_ABI 1
+
 typedef void kernel(void *const *p, const int64_t *n);
 
 typedef struct {
