@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,9 +21,16 @@ func newData() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "data",
 		Short: "Make, check and describe data sets",
-		Long: `A data set is a folder in the layout of Stanford Online Products (Ebay_train.txt and Ebay_test.txt,
-each with a header and lines "image_id class_id super_class_id path"), or a folder with one folder
-per class (train/ and test/ below it, or all classes together: the first half trains).`,
+		Long: `A data set is a folder in a published layout or with one folder per class:
+
+  sop      Stanford Online Products: Ebay_train.txt and Ebay_test.txt
+  cub      CUB-200-2011: images.txt, image_class_labels.txt, images/; classes 1 to 100 train
+  cars     Cars196: cars_annos.mat and car_ims/; classes 1 to 98 train
+  inshop   In-Shop Clothes Retrieval: Eval/list_eval_partition.txt and Img/img/; queries and gallery
+  folder   train/ and test/ with one folder per class, or all classes together: the first half trains
+  pack     made of any of them by metrix data pack
+
+Which it is is found out. docs/datasets.md says where to get the published sets.`,
 	}
 	cmd.AddCommand(newDataSynth(), newDataVerify(), newDataInfo(), newDataPack())
 	return cmd
@@ -32,8 +40,10 @@ func newDataSynth() *cobra.Command {
 	cfg := dataset.SynthConfig{Classes: 120, Images: 8, Side: 64, Seed: 1}
 	cmd := &cobra.Command{
 		Use:   "synth DIR",
-		Short: "Generate product-like images in the SOP layout",
-		Args:  cobra.ExactArgs(1),
+		Short: "Generate product-like images in the layout of a published set",
+		Example: "  metrix data synth images\n" +
+			"  metrix data synth cars-fixture --layout cars --classes 8 --images 6 --side 64",
+		Args: cobra.ExactArgs(1),
 	}
 	f := cmd.Flags()
 	f.IntVar(&cfg.Classes, "classes", cfg.Classes, "training classes")
@@ -41,9 +51,13 @@ func newDataSynth() *cobra.Command {
 	f.IntVar(&cfg.Images, "images", cfg.Images, "most images of a class")
 	f.IntVar(&cfg.Side, "side", cfg.Side, "width and height, pixels")
 	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "everything is drawn from it")
+	f.StringVar(&cfg.Layout, "layout", dataset.LayoutSOP, "of the files: sop, cub, cars or inshop")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, _, release := cli.Interrupts(cmd.Context())
 		defer release()
+		if err := cfg.Validate(); err != nil {
+			return cli.Usage(err)
+		}
 		if err := dataset.SynthContext(ctx, args[0], cfg, nil); err != nil {
 			return err
 		}
@@ -54,38 +68,65 @@ func newDataSynth() *cobra.Command {
 }
 
 func newDataVerify() *cobra.Command {
-	var layout string
+	var layout, as string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "verify DIR",
 		Short: "Read every image and report what is missing, broken or twice there",
-		Args:  cobra.ExactArgs(1),
+		Long: `Reads and decodes every image (of a pack: compares its checksums). With --as, the numbers of images and
+classes are also compared with the published ones, each difference is one sentence, and one is enough
+for the exit code to be 1.`,
+		Example: "  metrix data verify CUB_200_2011 --as cub",
+		Args:    cobra.ExactArgs(1),
 	}
-	cmd.Flags().StringVar(&layout, "layout", "auto", "auto, sop or folder")
+	cmd.Flags().StringVar(&layout, "layout", dataset.LayoutAuto, layoutUsage("of DIR"))
+	cmd.Flags().StringVar(&as, "as", "", "compare with the published counts of sop, cub, cars or inshop")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx, _, release := cli.Interrupts(cmd.Context())
-		defer release()
-		set, err := dataset.Open(args[0], layout)
-		if err != nil {
-			return cli.Usage(err)
-		}
-		report, err := dataset.Verify(ctx, set, dataset.VerifyOptions{})
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			err = printJSON(cmd.OutOrStdout(), report)
-		} else {
-			_, err = fmt.Fprint(cmd.OutOrStdout(), report)
-		}
-		if err == nil && !report.OK {
-			err = fmt.Errorf("%s is not fit for training as it is; the report above says why", args[0])
-		}
-		return err
+		return runDataVerify(cmd, args[0], layout, as, asJSON)
 	}
 	return cmd
 }
+
+func runDataVerify(cmd *cobra.Command, dir, layout, as string, asJSON bool) error {
+	ctx, _, release := cli.Interrupts(cmd.Context())
+	defer release()
+	if as != "" {
+		if _, err := dataset.PublishedCounts(as); err != nil {
+			return cli.Usage(err)
+		}
+		if layout == dataset.LayoutAuto {
+			layout = as
+		}
+	}
+	set, err := dataset.Open(dir, layout)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	defer set.Close()
+	report, err := dataset.Verify(ctx, set, dataset.VerifyOptions{As: as})
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = printJSON(cmd.OutOrStdout(), report)
+	} else {
+		_, err = fmt.Fprint(cmd.OutOrStdout(), report)
+	}
+	switch {
+	case err != nil:
+		return err
+	case !report.OK:
+		return fmt.Errorf("%s is not fit for training as it is; the report above says why", dir)
+	case len(report.Differences) > 0:
+		return fmt.Errorf("%s is not %s as published; the report above names the differences (%d)",
+			dir, report.Published, len(report.Differences))
+	}
+	return nil
+}
+
+// layoutUsage describes a flag that names a layout.
+func layoutUsage(of string) string { return of + ": " + strings.Join(dataset.Layouts(), ", ") }
 
 func newDataInfo() *cobra.Command {
 	var layout string
@@ -95,7 +136,7 @@ func newDataInfo() *cobra.Command {
 		Short: "Describe a data set: splits, classes, images per class",
 		Args:  cobra.ExactArgs(1),
 	}
-	cmd.Flags().StringVar(&layout, "layout", "auto", "auto, sop or folder")
+	cmd.Flags().StringVar(&layout, "layout", dataset.LayoutAuto, layoutUsage("of DIR"))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, _, release := cli.Interrupts(cmd.Context())
@@ -104,6 +145,7 @@ func newDataInfo() *cobra.Command {
 		if err != nil {
 			return cli.Usage(err)
 		}
+		defer set.Close()
 		info, err := dataset.Describe(ctx, set)
 		if err != nil {
 			return err
