@@ -44,7 +44,9 @@ func deviation(w []float32, rows, cols int) float64 {
 	return widest
 }
 
-func shapes() [][2]int { return [][2]int{{1, 1}, {1, 9}, {7, 1}, {8, 8}, {16, 200}, {130, 65}, {128, 512}} }
+func shapes() [][2]int {
+	return [][2]int{{1, 1}, {1, 9}, {7, 1}, {8, 8}, {16, 200}, {130, 65}, {128, 512}}
+}
 
 func TestRetractedMatricesAreOrthonormal(t *testing.T) {
 	widest := 0.0

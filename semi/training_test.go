@@ -1,6 +1,7 @@
 package semi
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -142,11 +143,11 @@ func (h head) step(t testing.TB, w world, items []sampler.Item, byRaw []float32,
 	}
 }
 
-// average trains heads on worlds of three seeds and returns Recall@1 on the classes they were trained
+// average trains heads on worlds of several seeds and returns Recall@1 on the classes they were trained
 // on and on unseen ones, before training too.
-func average(t testing.TB, fraction float64, cfg Config, weight float64, orthogonal bool) (start, trained, unseen float64) {
-	const seeds = 3
+func average(t testing.TB, seeds, steps int, fraction float64, cfg Config, weight float64, orthogonal bool) (start, trained, unseen float64) {
 	for seed := range uint64(seeds) {
+		share := 1 / float64(seeds)
 		w, test := newWorld(seed, 24, 20, 12, 48), newWorld(seed+50, 24, 20, 12, 48)
 		split, err := SplitLabels(seed, fraction, 2, w.classes)
 		require.NoError(t, err)
@@ -156,10 +157,10 @@ func average(t testing.TB, fraction float64, cfg Config, weight float64, orthogo
 		if orthogonal {
 			require.NoError(t, Retract(h.w, h.dim, h.width, 1))
 		}
-		start += h.recall(t, test) / seeds
-		h.train(t, w, batch, cfg, 100, weight, orthogonal)
-		trained += h.recall(t, w) / seeds
-		unseen += h.recall(t, test) / seeds
+		start += h.recall(t, test) * share
+		h.train(t, w, batch, cfg, steps, weight, orthogonal)
+		trained += h.recall(t, w) * share
+		unseen += h.recall(t, test) * share
 	}
 	return start, trained, unseen
 }
@@ -167,20 +168,32 @@ func average(t testing.TB, fraction float64, cfg Config, weight float64, orthogo
 // With 30 % of the labels, mined triplets on top of the supervised loss help the classes trained on
 // and unseen ones. The table for more settings is BenchmarkSettings, its result in docs/semi.md.
 func TestMinedTripletsHelpAHead(t *testing.T) {
-	_, trained, unseen := average(t, 0.3, DefaultConfig(), 0, true)
-	start, semiTrained, semiUnseen := average(t, 0.3, DefaultConfig(), 3, true)
+	_, trained, unseen := average(t, 2, 50, 0.3, DefaultConfig(), 0, true)
+	start, semiTrained, semiUnseen := average(t, 2, 50, 0.3, DefaultConfig(), 3, true)
 	t.Logf("Recall@1 on classes trained on: labels only %.3f, with mined triplets %.3f", trained, semiTrained)
 	t.Logf("Recall@1 on unseen classes: untrained %.3f, labels only %.3f, with mined triplets %.3f", start, unseen, semiUnseen)
 	require.Greater(t, semiTrained, trained+0.05)
 	require.Greater(t, semiUnseen, unseen+0.01)
 }
 
-// BenchmarkSettings prints Recall@1 (classes trained on, unseen classes) for settings of the mining.
+// BenchmarkSettings reports Recall@1 for settings of the mining; run it with -benchtime 1x.
 func BenchmarkSettings(b *testing.B) {
+	try := func(name string, fraction float64, cfg Config, weight float64, orthogonal bool) {
+		b.Run(fmt.Sprintf("labels=%.1f/%s", fraction, name), func(b *testing.B) {
+			var trained, unseen float64
+			for b.Loop() {
+				_, trained, unseen = average(b, 3, 100, fraction, cfg, weight, orthogonal)
+			}
+			b.ReportMetric(trained, "trained-R@1")
+			b.ReportMetric(unseen, "unseen-R@1")
+		})
+	}
 	for _, fraction := range []float64{0.1, 0.3} {
-		for _, orthogonal := range []bool{false, true} {
-			_, trained, unseen := average(b, fraction, DefaultConfig(), 0, orthogonal)
-			b.Logf("labels %.1f orthogonal %-5v labels only: %.3f %.3f", fraction, orthogonal, trained, unseen)
+		try("only/free", fraction, DefaultConfig(), 0, false)
+		try("only/orthogonal", fraction, DefaultConfig(), 0, true)
+		for _, weight := range []float64{1, 3, 10} {
+			try(fmt.Sprintf("mined/free/weight=%v", weight), fraction, DefaultConfig(), weight, false)
+			try(fmt.Sprintf("mined/orthogonal/weight=%v", weight), fraction, DefaultConfig(), weight, true)
 		}
 		for _, form := range []string{Angular, Margin} {
 			for _, signed := range []bool{false, true} {
@@ -188,8 +201,7 @@ func BenchmarkSettings(b *testing.B) {
 					for _, k := range []int{6, 10, 20} {
 						cfg := DefaultConfig()
 						cfg.Form, cfg.Signed, cfg.Damping, cfg.Neighbors = form, signed, damping, k
-						_, trained, unseen := average(b, fraction, cfg, 3, true)
-						b.Logf("labels %.1f %-7s signed %-5v gamma %.1f k %2d: %.3f %.3f", fraction, form, signed, damping, k, trained, unseen)
+						try(fmt.Sprintf("%s/signed=%v/gamma=%v/k=%d", form, signed, damping, k), fraction, cfg, 3, true)
 					}
 				}
 			}
