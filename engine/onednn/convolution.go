@@ -18,7 +18,7 @@ const (
 // geometry is the C struct of that name in shim.c.
 type geometry struct {
 	direction, bf16, rows, in, height, width, out, outHeight, outWidth, kernelHeight, kernelWidth int64
-	stride, pad, plainInput, bias, relu, sum                                                      int64
+	stride, pad, plainInput, bias, relu                                                           int64
 }
 
 // convolution is one convolution or linear layer of an opened network: its primitives by number of

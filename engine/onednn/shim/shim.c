@@ -26,7 +26,7 @@ typedef struct {
 /* The geometry of a convolution, in the order of Go's struct. */
 typedef struct {
     int64_t direction, bf16, rows, in, height, width, out, out_height, out_width, kernel_height, kernel_width,
-            stride, pad, plain_input, bias, relu, sum;
+            stride, pad, plain_input, bias, relu;
 } geometry;
 
 static const kernels *best(void) {
@@ -81,14 +81,13 @@ void *mx_alloc(int64_t bytes) {
 
 void mx_free(void *p, int64_t bytes) { munmap(p, bytes); }
 
-static dnnl_status_t attributes(dnnl_primitive_attr_t *attr, int relu, int sum) {
+static dnnl_status_t attributes(dnnl_primitive_attr_t *attr, int relu) {
     dnnl_post_ops_t ops = NULL;
     dnnl_status_t status = dnnl_primitive_attr_create(attr);
     if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
-    if (status != dnnl_success || !(relu || sum)) return status;
+    if (status != dnnl_success || !relu) return status;
     status = dnnl_post_ops_create(&ops);
-    if (status == dnnl_success && sum) status = append_sum(ops);
-    if (status == dnnl_success && relu) status = append_relu(ops);
+    if (status == dnnl_success) status = append_relu(ops);
     if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*attr, ops);
     if (ops) dnnl_post_ops_destroy(ops);
     return status;
@@ -116,7 +115,7 @@ static dnnl_status_t describe(convolution *c, const geometry *g, layout weights)
     const dnnl_data_type_t weights_type = g->direction == BACKWARD_WEIGHTS ? dnnl_f32 : type;
     const dnnl_format_tag_t blocked = best()->block == 16 ? dnnl_nChw16c : dnnl_nChw8c;
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_status_t status = attributes(&attr, g->relu, g->sum);
+    dnnl_status_t status = attributes(&attr, g->relu);
     c->src = layout_new(4, src, type, g->plain_input ? dnnl_nchw : blocked);
     c->dst = layout_new(4, dst, type, blocked);
     c->plain = layout_new(4, w, dnnl_f32, dnnl_oihw);
@@ -160,7 +159,7 @@ void *mx_conv(const geometry *g, const convolution *like) {
         c->weights = queried(c->pd, g->direction == BACKWARD_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md);
         c->weights_bytes = dnnl_memory_desc_get_size(c->weights);
         c->scratch_bytes = scratch_of(c->pd);
-        status = attributes(&attr, 0, 0);
+        status = attributes(&attr, 0);
     }
     if (status == dnnl_success)
         status = g->direction == BACKWARD_WEIGHTS
