@@ -157,11 +157,11 @@ func moments(x []float32) (mean, std float64) {
 func TestSpecErrors(t *testing.T) {
 	for want, s := range map[string]Spec{
 		`the architecture "vgg" is unknown: use conv4, resnet18, resnet34, resnet50 or resnet101`: {Arch: "vgg", Side: 32, Dim: 8},
-		"conv4 takes images of 16 to 1024 pixels a side, not 8":              {Arch: "conv4", Side: 8, Dim: 8},
-		"resnet18 takes images of 32 to 1024 pixels a side, not 16":          {Arch: "resnet18", Side: 16, Dim: 8},
-		"an embedding has 1 to 8192 dimensions, not 0":                       {Arch: "conv4", Side: 32},
-		`the norm "layer" is unknown: use group or batch`:                    {Arch: "conv4", Side: 32, Dim: 8, Norm: "layer"},
-		"the width is a multiple of 8 from 8 to 512, not 20":                 {Arch: "conv4", Side: 32, Dim: 8, Width: 20},
+		"conv4 takes images of 16 to 1024 pixels a side, not 8":                                   {Arch: "conv4", Side: 8, Dim: 8},
+		"resnet18 takes images of 32 to 1024 pixels a side, not 16":                               {Arch: "resnet18", Side: 16, Dim: 8},
+		"an embedding has 1 to 8192 dimensions, not 0":                                            {Arch: "conv4", Side: 32},
+		`the norm "layer" is unknown: use group or batch`:                                         {Arch: "conv4", Side: 32, Dim: 8, Norm: "layer"},
+		"the width is a multiple of 8 from 8 to 512, not 20":                                      {Arch: "conv4", Side: 32, Dim: 8, Width: 20},
 	} {
 		_, err := Build(s)
 		assert.EqualError(t, err, "model: "+want)
