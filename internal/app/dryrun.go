@@ -41,6 +41,7 @@ type dryData struct {
 	Assumed string        `json:"assumed,omitempty"` // why counts are not those of a folder
 	Train   dataset.Count `json:"train"`
 	Test    dataset.Count `json:"test"`
+	side    int           // of generated images, 0 for others
 }
 
 // dryNetwork counts the numbers that make a network.
@@ -84,7 +85,7 @@ type dryPlan struct {
 	form    metrix.Form
 	network *model.Network
 	train   *dataset.Split
-	test    dataset.Count
+	data    dryData
 	sampler *sampler.Sampler
 	shards  []run.Shards
 	total   int64 // steps
@@ -96,19 +97,19 @@ func (o *trainOptions) plan(cmd *cobra.Command, r *recipe.Recipe) error {
 	if err != nil {
 		return cli.Usage(err)
 	}
-	p, err := newDryPlan(r, train, data.Test)
+	p, err := newDryPlan(r, train, data)
 	if err != nil {
 		return cli.Usage(err)
 	}
-	d := p.describe(data)
+	d := p.describe()
 	if o.json {
 		return printJSON(cmd.OutOrStdout(), d)
 	}
 	return d.print(cmd.OutOrStdout())
 }
 
-func newDryPlan(r *recipe.Recipe, train *dataset.Split, test dataset.Count) (p *dryPlan, err error) {
-	p = &dryPlan{recipe: r, train: train, test: test}
+func newDryPlan(r *recipe.Recipe, train *dataset.Split, data dryData) (p *dryPlan, err error) {
+	p = &dryPlan{recipe: r, train: train, data: data}
 	if p.form, err = r.Loss.NewForm(); err != nil {
 		return nil, err
 	}
@@ -129,11 +130,11 @@ func newDryPlan(r *recipe.Recipe, train *dataset.Split, test dataset.Count) (p *
 	return p, nil
 }
 
-func (p *dryPlan) describe(data dryData) *dryRun {
+func (p *dryPlan) describe() *dryRun {
 	r, n := p.recipe, p.network
 	lo, hi := n.StageRange(model.Head)
 	d := &dryRun{
-		Recipe: r.Name, Hash: r.Hash(), Seed: r.Seed, Data: data,
+		Recipe: r.Name, Hash: r.Hash(), Seed: r.Seed, Data: p.data,
 		Network: dryNetwork{
 			Name: n.Name, Side: r.Data.Size, Dim: n.Dim, Trunk: n.NumParams() - (hi - lo), Head: hi - lo,
 			Proxies: p.proxies(), Statistics: n.NumBuffers(),
@@ -194,23 +195,32 @@ func (o *trainOptions) planData(r *recipe.Recipe) (dryData, *dataset.Split, erro
 		return countData(path, r)
 	}
 	if r.Data.Synth.Classes > 0 {
-		dir, cfg, err := synthFolder(r.Data.Synth)
-		if err != nil {
-			return dryData{}, nil, err
-		}
-		if _, err := os.Stat(dir); err == nil {
-			return countData(dir, r)
-		}
-		// A class has Images-2 to Images of them, each as likely.
-		mean := float64(cfg.Images) - float64(min(3, cfg.Images-1)-1)/2
-		half := dataset.Count{Classes: cfg.Classes, Images: int(mean * float64(cfg.Classes))}
-		return assume("the images are not generated yet; their expected number is assumed", half, half)
+		return countSynth(r)
 	}
 	known, err := dataset.PublishedCounts(r.Data.Layout)
 	if err != nil {
 		return dryData{}, nil, fmt.Errorf("recipe %s names no data, and its layout does not tell how many images there are; give its folder with --data", r.Name)
 	}
 	return assume("no --data is given; the published counts of "+known.Name+", whose layout the recipe names, are assumed", known.Train, known.Test)
+}
+
+// countSynth counts generated images, by expectation if they are not there yet.
+func countSynth(r *recipe.Recipe) (d dryData, train *dataset.Split, err error) {
+	dir, cfg, err := synthFolder(r.Data.Synth)
+	if err != nil {
+		return dryData{}, nil, err
+	}
+	if _, err := os.Stat(dir); err == nil {
+		d, train, err = countData(dir, r)
+		d.side = cfg.Side
+		return d, train, err
+	}
+	// A class has Images-2 to Images of them, each as likely.
+	mean := float64(cfg.Images) - float64(min(3, cfg.Images-1)-1)/2
+	half := dataset.Count{Classes: cfg.Classes, Images: int(mean * float64(cfg.Classes))}
+	d, train, err = assume("the images are not generated yet; their expected number is assumed", half, half)
+	d.side = cfg.Side
+	return d, train, err
 }
 
 func countData(path string, r *recipe.Recipe) (dryData, *dataset.Split, error) {

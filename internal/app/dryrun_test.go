@@ -40,7 +40,7 @@ func TestDryRunTellsWhatHappens(t *testing.T) {
 	d := w.dryRun(t, set...)
 	require.NoDirExists(t, "runs", "nothing is done")
 	require.EqualValues(t, 12, d.Steps.Total)
-	require.Equal(t, dataset.Count{Images: 51, Classes: 12}, d.Data.Train)
+	require.Equal(t, dataset.Count{Images: 48, Classes: 12}, d.Data.Train)
 	require.Equal(t, 12*16, d.Network.Proxies)
 
 	out := filepath.Join(w.dir, "run")
@@ -84,6 +84,10 @@ func TestDryRunTrafficIsTheRings(t *testing.T) {
 		})
 	}
 	require.NoError(t, g.Wait())
+	for _, ring := range rings { // the first collective also carries greetings
+		g.Go(func() error { return ring.Barrier(t.Context(), 0, "begin") })
+	}
+	require.NoError(t, g.Wait())
 	payload := func(rank int) int64 {
 		s := rings[rank].Stats()
 		return s.BytesSent - 64*s.FramesSent
@@ -117,15 +121,16 @@ func dryPlanOf(t *testing.T, set ...string) *dryPlan {
 	r, err := recipe.Parse("tiny", []byte(tinyRecipe), set)
 	require.NoError(t, err)
 	half := dataset.Count{Images: 60, Classes: 12}
-	_, train, err := assume("", half, half)
+	data, train, err := assume("", half, half)
 	require.NoError(t, err)
-	p, err := newDryPlan(r, train, half)
+	p, err := newDryPlan(r, train, data)
 	require.NoError(t, err)
 	return p
 }
 
 // The bound of the loss workspace holds, and is not far off, for all kinds of forms.
 func TestDryRunWorkspaceBounds(t *testing.T) {
+	const scratch = 40 << 10 // O(B) of one thread, for a batch of 160 rows
 	for _, form := range []string{"contrastive", "multi_similarity", "proxy_anchor", "proxy_nca", "nt_xent"} {
 		for _, level := range []string{"none", "embed"} {
 			p := dryPlanOf(t, "loss.form="+form, "mix.level="+level, "batch.images=20", "model.dim=64", "mix.pairs=positive_negative")
@@ -134,7 +139,7 @@ func TestDryRunWorkspaceBounds(t *testing.T) {
 			used := workspaceOf(t, p, loss)
 			bound := p.workspace()
 			t.Logf("%s, mixing %s: %d of at most %d bytes", form, level, used, bound)
-			require.LessOrEqual(t, used, bound+64<<10, "%s, mixing %s", form, level) // scratch of O(B)
+			require.LessOrEqual(t, used, bound+scratch, "%s, mixing %s", form, level)
 			require.LessOrEqual(t, bound, 4*used, "%s, mixing %s", form, level)
 		}
 	}

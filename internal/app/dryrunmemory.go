@@ -90,7 +90,7 @@ func (p *dryPlan) memory() []dryBytes {
 		p.mixedBytes(),
 		p.activations(),
 		{"decoded images", p.decodedBytes(), "kept between epochs; at most"},
-		{"evaluation", 4 * int64(p.test.Images) * dim, "test embeddings, during evaluations"},
+		{"evaluation", 4 * int64(p.data.Test.Images) * dim, "test embeddings, during evaluations"},
 	}
 	var out []dryBytes
 	for _, it := range items {
@@ -115,7 +115,10 @@ func (p *dryPlan) workspace() int64 {
 	if p.form.Candidates == metrix.Proxy {
 		candidates = classes
 	}
-	touched := rows / shards
+	touched := rows / shards // examples of the anchors' classes
+	if p.form.Anchors == metrix.Proxy {
+		touched = min(rows, anchors*int64(p.recipe.Batch.Images))
+	}
 	if p.form.Reduction == metrix.MeanOverNonZero {
 		anchors, touched = anchors*shards, rows
 	}
@@ -198,8 +201,8 @@ func outputs(layers []model.Layer, in model.Shape) (sum, most int) {
 // decodedBytes bounds the cache of decoded images: its budget, or less where images are stored small.
 func (p *dryPlan) decodedBytes() int64 {
 	side := int64(p.recipe.Data.Store)
-	if side == 0 && p.recipe.Data.Path == "" {
-		side = int64(p.recipe.Data.Synth.Side) * min(1, int64(p.recipe.Data.Synth.Classes))
+	if side == 0 {
+		side = int64(p.data.side)
 	}
 	if side == 0 {
 		return imageBudget

@@ -31,13 +31,13 @@ func (t *sweepTable) draw() (svg, png []byte, err error) {
 			drawn = append(drawn, r)
 		}
 	}
-	names := make([]string, len(drawn))
+	names, longest := make([]string, len(drawn)), 0
 	colours := map[string]color.Color{}
 	for i, r := range drawn {
 		y := len(drawn) - 1 - i
-		names[y] = r.Name
+		names[y], longest = r.Name, max(longest, len(r.Name))
 		if colours[r.Recipe] == nil {
-			colours[r.Recipe] = plotutil.Color(len(colours) + 1)
+			colours[r.Recipe] = plotutil.DarkColors[len(colours)%len(plotutil.DarkColors)]
 		}
 		if err := addRow(p, r, float64(y), colours[r.Recipe]); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", r.Name, err)
@@ -46,7 +46,9 @@ func (t *sweepTable) draw() (svg, png []byte, err error) {
 	p.NominalY(names...)
 	p.Y.Min, p.Y.Max = -0.6, float64(len(drawn))-0.4
 	widen(&p.X)
-	return render(p, 16*vg.Centimeter, vg.Length(2.4+0.8*float64(len(drawn)))*vg.Centimeter)
+	width := 11 + 0.2*float64(longest) // room for the names
+	height := 2.4 + 0.8*float64(len(drawn))
+	return render(p, vg.Length(width)*vg.Centimeter, vg.Length(height)*vg.Centimeter)
 }
 
 // addRow draws one row at height y.
