@@ -90,7 +90,7 @@ func (p *dryPlan) memory() []dryBytes {
 		p.mixedBytes(),
 		p.activations(),
 		{"decoded images", p.decodedBytes(), "kept between epochs; at most"},
-		{"evaluation", 4 * int64(p.data.Test.Images) * dim, "test embeddings, during evaluations"},
+		{"evaluation", 4 * p.evaluated() * dim, "embeddings of the images evaluated, meanwhile"},
 	}
 	var out []dryBytes
 	for _, it := range items {
@@ -196,6 +196,15 @@ func outputs(layers []model.Layer, in model.Shape) (sum, most int) {
 		in = out
 	}
 	return sum, most
+}
+
+// evaluated is the number of images that an evaluation embeds.
+func (p *dryPlan) evaluated() int64 {
+	n := p.data.Test.Images
+	if p.recipe.Eval.Geometry == "yes" {
+		n += p.data.Train.Images
+	}
+	return int64(n)
 }
 
 // decodedBytes bounds the cache of decoded images: its budget, or less where images are stored small.
