@@ -50,7 +50,7 @@ func TestSentences(t *testing.T) {
 		{"data: {augment: {flip: 1.5}}", "data.augment.flip is 1.5; it must be a number from 0 to 1"},
 		{"data: {std: [1, 1, 0]}", "data.std is [1, 1, 0]; it must be 3 numbers, each from 1e-06 to 100"},
 		{"data: {mean: [0.5, 0.5]}", "data.mean is [0.5, 0.5]; it must be 3 numbers, each from 0 to 1"},
-		{"model: {arch: resnet51}", "model.arch is resnet51; it must be one of conv4, resnet18, resnet50 (did you mean resnet50?)"},
+		{"model: {arch: resnet51}", "model.arch is resnet51; it must be one of conv4, resnet18, resnet34, resnet50, resnet101 (did you mean resnet50?)"},
 		{"model: {width: 12}", "model.width is 12; it must be a multiple of 8 from 8 to 512"},
 		{"model: {dim: 1}", "model.dim is 1; it must be a whole number from 2 to 8192"},
 		{"optimizer: {name: adamW}", "optimizer.name is adamW; it must be one of adamw, adam, sgd (did you mean adamw?)"},

@@ -2,29 +2,30 @@ package recipe
 
 // Model names the network.
 type Model struct {
-	Arch       string // "conv4", "resnet18" or "resnet50"
+	Arch       string // "conv4", "resnet18", "resnet34", "resnet50" or "resnet101"
 	Dim        int    // width of the embedding
 	Norm       string // "group" (independent of the batch) or "batch"
 	Width      int    // channels of the first block
 	BatchNorm  string // "live" or "frozen"; without meaning for group norm
-	Pretrained string // safetensors file with torchvision's parameter names; empty for a random start
+	Pretrained string // safetensors or PyTorch (.pth) file with torchvision's parameter names; empty for a random start
 }
 
 // Engine names what computes the network.
 type Engine struct {
-	Name    string // "auto", "gorgonia", "onednn" or "cuda"
-	Threads int    // cores of one worker; 0 shares the machine's cores among its workers
+	Name      string // "auto", "gorgonia", "onednn" or "cuda"
+	Precision string // "f32" or "bf16" (bfloat16 activations and products, float32 weights and gradients; onednn)
+	Threads   int    // cores of one worker; 0 shares the machine's cores among its workers
 }
 
 func defaultModel() Model {
 	return Model{Arch: "conv4", Dim: 128, BatchNorm: "live"}
 }
 
-func defaultEngine() Engine { return Engine{Name: "auto"} }
+func defaultEngine() Engine { return Engine{Name: "auto", Precision: "f32"} }
 
 func (m *Model) fields() []field {
 	return []field{
-		choice("arch", &m.Arch, "conv4", "resnet18", "resnet50"),
+		choice("arch", &m.Arch, "conv4", "resnet18", "resnet34", "resnet50", "resnet101"),
 		intField("dim", &m.Dim, 2, 8192),
 		choice("norm", &m.Norm, "group", "batch"),
 		{key: "width", value: &m.Width, valid: "a multiple of 8 from 8 to 512",
@@ -37,6 +38,7 @@ func (m *Model) fields() []field {
 func (e *Engine) fields() []field {
 	return []field{
 		choice("name", &e.Name, "auto", "gorgonia", "onednn", "cuda"),
+		choice("precision", &e.Precision, "f32", "bf16"),
 		intField("threads", &e.Threads, 0, 1024).outsideRun(),
 	}
 }

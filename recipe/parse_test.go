@@ -52,7 +52,7 @@ train: {epochs: 3, steps: 20, eval_every_epochs: 0, eval_every_steps: 5, checkpo
 eval: {recall: [1, 2, 4, 8], geometry: yes}
 compare: without_mixing
 workers: 3
-engine: {name: gorgonia, threads: 2}
+engine: {name: onednn, precision: bf16, threads: 2}
 `
 	want := &Recipe{
 		Name: "all", Seed: 1<<64 - 1,
@@ -76,7 +76,7 @@ engine: {name: gorgonia, threads: 2}
 		Eval:      Eval{[]int{1, 2, 4, 8}, "yes"},
 		Compare:   "without_mixing",
 		Workers:   3,
-		Engine:    Engine{"gorgonia", 2},
+		Engine:    Engine{"onednn", "bf16", 2},
 	}
 	got, err := Parse("all.yaml", []byte(src), nil)
 	require.NoError(t, err)

@@ -42,7 +42,7 @@ func (r *Recipe) problem() *problem {
 	}
 	for _, rule := range []func(*Recipe) *problem{
 		batchFitsShards, workersFitShards, batchFitsMemory, resizeCoversSize, synthFillsBatch,
-		lossExists, batchHasPairs, mixIsPossible, memoryIsPossible, networkExists, minimumBelowPeak,
+		lossExists, batchHasPairs, mixIsPossible, memoryIsPossible, networkExists, minimumBelowPeak, engineHasPrecision,
 	} {
 		if p := rule(r); p != nil {
 			return p
@@ -107,7 +107,7 @@ func networkExists(r *Recipe) *problem {
 	}
 	if m.Pretrained != "" && (m.Arch == "conv4" || m.Norm != "batch" || m.Width != 64) {
 		return &problem{[]string{"model.pretrained", "model.norm", "model.arch"}, fmt.Sprintf(
-			"model.pretrained is %s; it needs model.arch resnet18 or resnet50 with norm batch and width 64, not %s with %s and %d",
+			"model.pretrained is %s; it needs a ResNet with norm batch and width 64, not %s with %s and %d",
 			quote(m.Pretrained), m.Arch, m.Norm, m.Width)}
 	}
 	return nil
@@ -125,6 +125,13 @@ func minimumBelowPeak(r *Recipe) *problem {
 	if r.Schedule.MinLR > r.Optimizer.LR {
 		return &problem{[]string{"schedule.min_lr", "optimizer.lr"}, fmt.Sprintf(
 			"schedule.min_lr is %s; it must be at most optimizer.lr, which is %s", number(r.Schedule.MinLR), number(r.Optimizer.LR))}
+	}
+	return nil
+}
+
+func engineHasPrecision(r *Recipe) *problem {
+	if r.Engine.Precision == "bf16" && r.Engine.Name == "gorgonia" {
+		return &problem{[]string{"engine.precision", "engine.name"}, "engine.precision is bf16; it needs engine.name onednn, cuda or auto, not gorgonia"}
 	}
 	return nil
 }

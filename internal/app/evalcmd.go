@@ -86,7 +86,9 @@ func (o *evalOptions) evaluate(cmd *cobra.Command) error {
 	if err != nil {
 		return cli.Usage(err)
 	}
-	eng, err := openEngine(o.engine, slog.Default())
+	choice := r.Engine
+	choice.Name = o.engine
+	eng, err := openEngine(choice, slog.Default())
 	if err != nil {
 		return cli.Usage(err)
 	}

@@ -157,10 +157,11 @@ func (o *workerOptions) config(ctx context.Context, client *api.Client) (*worker
 	if _, err := set.With(worker.DeliveryOf(r)); err != nil {
 		return nil, cli.Usage(err)
 	}
-	if o.engine == "" {
-		o.engine = r.Engine.Name
+	choice := r.Engine
+	if o.engine != "" {
+		choice.Name = o.engine
 	}
-	eng, err := openEngine(o.engine, slog.Default())
+	eng, err := openEngine(choice, slog.Default())
 	if err != nil {
 		return nil, cli.Usage(err)
 	}
