@@ -75,7 +75,7 @@ func TestSentences(t *testing.T) {
 		{"loss: {params: {beta: -1}}", "loss.params.beta is -1: parameter beta of loss form multi_similarity is -1; it must lie in"},
 		{"loss: {form: proxy_anchor}\nmix:\n  level: embed\n  pairs: anchor_negative", "r.yaml:4: mix does not go with the rest: loss form proxy_anchor mixes positives with negatives only; set mix pairs to positive_negative or both"},
 		{"data: {size: 16}\nmodel: {arch: resnet50}", "r.yaml:1: data.size and model.arch do not go together: resnet50 takes images of 32 to 1024 pixels a side, not 16"},
-		{"model: {pretrained: w.safetensors}", "model.pretrained is w.safetensors; it needs model.arch resnet18 or resnet50 with norm batch and width 64, not conv4 with group and 32"},
+		{"model: {pretrained: w.safetensors}", "model.pretrained is w.safetensors; it needs a ResNet with norm batch and width 64, not conv4 with group and 32"},
 		{"schedule: {min_lr: 1}", "schedule.min_lr is 1; it must be at most optimizer.lr, which is 0.001"},
 		// YAML
 		{"a: [1", "r.yaml:1: the recipe is not valid YAML"},
