@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -34,6 +35,7 @@ type evalReport struct {
 // evalOptions are the flags of metrix eval.
 type evalOptions struct {
 	checkpoint, data, split, layout, engine string
+	embeddings, gallery                     string
 	recall                                  []int
 	threads                                 int
 	nmi, geometry, json                     bool
@@ -43,34 +45,57 @@ func newEval() *cobra.Command {
 	var o evalOptions
 	cmd := &cobra.Command{
 		Use:   "eval",
-		Short: "Evaluate a checkpoint: Recall@K, MAP@R, R-precision, NMI",
+		Short: "Evaluate a checkpoint or stored embeddings: Recall@K, MAP@R, R-precision, NMI",
 		Long: `eval embeds a split of a data set with the network of a checkpoint and measures retrieval: every image
 is a query against all others. Neighbours are exact; ties go to the lower index. Images whose class
-has no other image are no queries.`,
-		Example: "  metrix eval --checkpoint runs/demo/best/step-00000200 --data DIR --recall 1,10,100,1000",
+has no other image are no queries.
+
+With --embeddings it measures a safetensors file instead: "embeddings" (N x d, made unit if they are
+not) and "labels" (N whole numbers). --gallery names a second one to search in, as for In-Shop; its
+images must not be among the queries.`,
+		Example: `  metrix eval --checkpoint runs/demo/best/step-00000200 --data DIR --recall 1,10,100,1000
+  metrix eval --embeddings query.safetensors --gallery gallery.safetensors --json`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.evaluate(cmd) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.checkpoint, "checkpoint", "", "folder of a checkpoint, or of checkpoints: the newest is taken (required)")
-	f.StringVar(&o.data, "data", "", "folder of the data set (required)")
+	f.StringVar(&o.checkpoint, "checkpoint", "", "folder of a checkpoint, or of checkpoints: the newest is taken")
+	f.StringVar(&o.data, "data", "", "folder of the data set")
+	f.StringVar(&o.embeddings, "embeddings", "", "safetensors file to measure, instead of --checkpoint and --data")
+	f.StringVar(&o.gallery, "gallery", "", "safetensors file to search in (default: the one of --embeddings)")
 	f.StringVar(&o.split, "split", "test", "test or train")
 	f.StringVar(&o.layout, "layout", "auto", "auto, sop, folder or pack")
 	f.StringVar(&o.engine, "engine", "auto", "auto, gorgonia or onednn")
-	f.IntSliceVar(&o.recall, "recall", nil, "the K of Recall@K (default: the recipe's)")
+	f.IntSliceVar(&o.recall, "recall", nil, "the K of Recall@K (default: the recipe's, or 1,10,100,1000)")
 	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "cores to use")
 	f.BoolVar(&o.nmi, "nmi", false, "also cluster and measure the normalised mutual information")
 	f.BoolVar(&o.geometry, "geometry", false, "also embed the training split and measure alignment, uniformity and utilisation")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
-	for _, name := range []string{"checkpoint", "data"} {
-		_ = cmd.MarkFlagRequired(name) // the flag exists
-	}
 	return cmd
+}
+
+// check refuses combinations of flags that name nothing to evaluate, or two things.
+func (o *evalOptions) check(cmd *cobra.Command) error {
+	switch {
+	case o.embeddings != "":
+		return o.checkEmbeddings(cmd)
+	case o.gallery != "":
+		return errors.New("--gallery is searched for the rows of --embeddings: give that too")
+	case o.checkpoint == "" || o.data == "":
+		return errors.New("nothing to evaluate: give --checkpoint and --data, or --embeddings")
+	}
+	return nil
 }
 
 func (o *evalOptions) evaluate(cmd *cobra.Command) error {
 	ctx, _, release := cli.Interrupts(cmd.Context())
 	defer release()
+	if err := o.check(cmd); err != nil {
+		return cli.Usage(err)
+	}
+	if o.embeddings != "" {
+		return o.measureEmbeddings(ctx, cmd)
+	}
 	path, m, r, err := openCheckpoint(o.checkpoint)
 	if err != nil {
 		return cli.Usage(err)

@@ -51,9 +51,9 @@ func TestTrainEvaluateReport(t *testing.T) {
 // Ctrl-C stops after the step in flight with a checkpoint, and --resume goes on to the same bits.
 func TestInterruptAndResume(t *testing.T) {
 	w := newWorkspace(t)
-	want := w.train(t, "--out", filepath.Join(w.dir, "whole"), "--workers", "1", "--set", "train.steps=300")
+	want := w.train(t, "--out", filepath.Join(w.dir, "whole"), "--workers", "1", "--set", "train.steps=150")
 	out := filepath.Join(w.dir, "parts")
-	args := []string{"train", w.recipe, "--data", w.data, "--out", out, "--set", "train.steps=300"}
+	args := []string{"train", w.recipe, "--data", w.data, "--out", out, "--set", "train.steps=150"}
 	cmd := program(t, "metrix", args...)
 	require.NoError(t, cmd.Start())
 	waitForStep(t, out, 5)
@@ -69,9 +69,9 @@ func TestInterruptAndResume(t *testing.T) {
 	require.NoError(t, err)
 	m, err := checkpoint.Verify(path)
 	require.NoError(t, err)
-	require.Less(t, m.Step, int64(300), "it was to be stopped on the way")
+	require.Less(t, m.Step, int64(150), "it was to be stopped on the way")
 
-	got := w.train(t, "--out", out, "--set", "train.steps=300", "--resume", "--workers", "3")
+	got := w.train(t, "--out", out, "--set", "train.steps=150", "--resume", "--workers", "3")
 	require.Equal(t, want.ParameterHash, got.ParameterHash)
 	require.Equal(t, want.Final.Metrics, got.Final.Metrics)
 	requireSameLosses(t, filepath.Join(w.dir, "whole"), out)
