@@ -30,6 +30,7 @@ const NoClass = -1
 // unlabelled image each.
 type Semi struct {
 	*Sampler
+	numbers    []int // of the classes that have labels, as given to NewSemi
 	unlabelled []int
 	perStep    int // U
 
@@ -43,11 +44,19 @@ type round struct {
 }
 
 // NewSemi prepares batches of P*K labelled images (cfg, classes: see New; classes list the labelled
-// images only) and perStep of the unlabelled ones. The shards must divide perStep, and there must be
+// images only, and one without any is left out, without changing the numbers of the others) and
+// perStep of the unlabelled ones. The shards must divide perStep, and there must be
 // at least perStep unlabelled images, none of which may be in a class. perStep may be 0: then the
 // batches are those of Sampler.
 func NewSemi(cfg Config, classes [][]int, unlabelled []int, perStep int) (*Semi, error) {
-	labelled, err := New(cfg, classes)
+	var numbers []int
+	var known [][]int
+	for c, images := range classes {
+		if len(images) > 0 {
+			numbers, known = append(numbers, c), append(known, images)
+		}
+	}
+	labelled, err := New(cfg, known)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +73,7 @@ func NewSemi(cfg Config, classes [][]int, unlabelled []int, perStep int) (*Semi,
 	if err := checkUnlabelled(classes, unlabelled); err != nil {
 		return nil, err
 	}
-	return &Semi{Sampler: labelled, unlabelled: slices.Clone(unlabelled), perStep: perStep}, nil
+	return &Semi{Sampler: labelled, numbers: numbers, unlabelled: slices.Clone(unlabelled), perStep: perStep}, nil
 }
 
 // checkUnlabelled refuses an image that is listed twice.
@@ -113,6 +122,9 @@ func (s *Semi) StepsPerRound() int {
 // to the caller. A negative step has no batch.
 func (s *Semi) Batch(step run.Step) []Item {
 	labelled := s.Sampler.Batch(step)
+	for i := range labelled {
+		labelled[i].Class = s.numbers[labelled[i].Class]
+	}
 	if step < 0 || s.perStep == 0 {
 		return labelled
 	}

@@ -110,6 +110,19 @@ func TestSemiWithoutUnlabelledIsTheSampler(t *testing.T) {
 	require.Equal(t, s.Sampler.Batch(3), s.Batch(3))
 }
 
+func TestClassesWithoutLabelsAreLeftOut(t *testing.T) {
+	s, err := NewSemi(Config{Shards: 1, Classes: 2, Images: 2}, [][]int{{}, {0, 1}, nil, {2, 3}, {4, 5}}, loose(4), 2)
+	require.NoError(t, err)
+	number := map[int]int{0: 1, 1: 1, 2: 3, 3: 3, 4: 4, 5: 4}
+	for step := range run.Step(10) {
+		for _, it := range s.Batch(step) {
+			if it.Image < 10_000 {
+				require.Equal(t, number[it.Image], it.Class)
+			}
+		}
+	}
+}
+
 func TestNewSemiRefuses(t *testing.T) {
 	classes := [][]int{{0, 1}, {2, 3}}
 	cfg := Config{Shards: 2, Classes: 2, Images: 2}

@@ -11,7 +11,7 @@ import (
 
 func forms() map[string]Config {
 	angular, margin := DefaultConfig(), DefaultConfig()
-	angular.Angle = 40
+	angular.Form, angular.Angle = Angular, 40
 	margin.Form, margin.Margin = Margin, 0.4
 	return map[string]Config{Angular: angular, Margin: margin}
 }
@@ -160,7 +160,7 @@ func TestLossRefuses(t *testing.T) {
 		ptr(func(c *Config) { c.Neighbors = 1 }):               "mined among 1 neighbours",
 		ptr(func(c *Config) { c.Damping = 1 }):                 "the damping of the propagation is 1",
 		ptr(func(c *Config) { c.Form = "quad" }):               `there is no loss form "quad"`,
-		ptr(func(c *Config) { c.Angle = 90 }):                  "the angle of the angular loss is 90",
+		ptr(func(c *Config) { c.Form, c.Angle = Angular, 90 }): "the angle of the angular loss is 90",
 		ptr(func(c *Config) { c.Form, c.Margin = Margin, -1 }): "the margin of the triplet loss is -1",
 	} {
 		c := DefaultConfig()

@@ -22,26 +22,70 @@ func sized(sizes ...int) [][]int {
 	return out
 }
 
-func TestSplitKeepsTheFractionOfEachClass(t *testing.T) {
-	for fraction, want := range map[float64][]int{
-		0.1: {1, 2, 2, 2, 2, 3, 10}, // at least 2 where there are 2; 2.5 is rounded up
-		0.3: {1, 2, 2, 3, 6, 8, 30},
-		1:   {1, 2, 5, 10, 20, 25, 100},
-	} {
-		classes := sized(1, 2, 5, 10, 20, 25, 100)
+func counts(s Split) []int {
+	out := make([]int, len(s.Classes))
+	for c, list := range s.Classes {
+		out[c] = len(list)
+	}
+	return out
+}
+
+func TestSplitKeepsTheFractionOfLargeClasses(t *testing.T) {
+	classes := sized(20, 25, 100, 59, 30)
+	for fraction, whole := range map[float64][]int{0.1: {2, 2, 10, 5, 3}, 0.3: {6, 7, 30, 17, 9}, 1: {20, 25, 100, 59, 30}} {
 		s, err := SplitLabels(3, fraction, 2, classes)
 		require.NoError(t, err)
-		total := 0
-		for c, kept := range s.Classes {
-			require.Len(t, kept, want[c], "fraction %v, class %d", fraction, c)
-			require.Subset(t, classes[c], kept)
-			require.True(t, slices.IsSorted(kept))
-			total += want[c]
+		require.Equal(t, int(fraction*234+0.5), s.Labels())
+		for c, n := range counts(s) {
+			require.GreaterOrEqual(t, n, whole[c])
+			require.LessOrEqual(t, n, whole[c]+1, "one more where the sum of the whole parts is short")
+			require.Subset(t, classes[c], s.Classes[c])
+			require.True(t, slices.IsSorted(s.Classes[c]))
 		}
-		require.Equal(t, total, s.Labels())
 		all := append(slices.Concat(s.Classes...), s.Unlabelled...)
 		slices.Sort(all)
 		require.Equal(t, slices.Concat(classes...), all, "every image is labelled or unlabelled")
+	}
+}
+
+// Our icons: 10 and 30 % of classes of 6 cannot be pairs in every class.
+func TestSplitGivesPairsToSomeOfManySmallClasses(t *testing.T) {
+	sizes := slices.Repeat([]int{6}, 200)
+	for fraction, labelled := range map[float64]int{0.1: 60, 0.3: 180} {
+		s, err := SplitLabels(3, fraction, 2, sized(sizes...))
+		require.NoError(t, err)
+		require.Equal(t, 2*labelled, s.Labels())
+		pairs := 0
+		for _, n := range counts(s) {
+			require.Contains(t, []int{0, 2}, n)
+			pairs += n / 2
+		}
+		require.Equal(t, labelled, pairs)
+	}
+	s, err := SplitLabels(3, 1, 2, sized(1, 1, 2, 2))
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 1, 2, 2}, counts(s), "a class with fewer images than least is labelled whole")
+}
+
+func TestSplitKeepsTheFractionOfAnySet(t *testing.T) {
+	for trial := range uint64(300) {
+		r := draw.Of(trial, draw.Test)
+		sizes := make([]int, 1+r.IntN(40))
+		for c := range sizes {
+			sizes[c] = 3 + r.IntN(1+r.IntN(60))
+		}
+		classes, fraction := sized(sizes...), r.Range(0.05, 1)
+		images := len(slices.Concat(classes...))
+		want := int(math.Floor(fraction*float64(images) + 0.5))
+		if want < 4 {
+			continue
+		}
+		s, err := SplitLabels(trial, fraction, 2, classes)
+		require.NoError(t, err)
+		require.InDelta(t, want, s.Labels(), 1)
+		for _, n := range counts(s) {
+			require.NotEqual(t, 1, n, "a single label makes no pair")
+		}
 	}
 }
 
@@ -61,11 +105,6 @@ func TestSplitDependsOnSeedAndClassAlone(t *testing.T) {
 	other, err := SplitLabels(2, 0.3, 2, classes)
 	require.NoError(t, err)
 	require.NotEqual(t, want, other)
-	less, err := SplitLabels(1, 0.1, 2, classes)
-	require.NoError(t, err)
-	for c := range classes {
-		require.Subset(t, want.Classes[c], less.Classes[c], "more labels keep those of fewer")
-	}
 }
 
 // Every image of a class is as likely as any other to keep its label.
@@ -87,7 +126,7 @@ func TestSplitIsFair(t *testing.T) {
 func TestSplitRecorded(t *testing.T) {
 	s, err := SplitLabels(42, 0.3, 2, sized(4, 7, 1))
 	require.NoError(t, err)
-	require.Equal(t, Split{Classes: [][]int{{0, 3}, {4, 10}, {11}}, Unlabelled: []int{1, 2, 5, 6, 7, 8, 9}}, s)
+	require.Equal(t, Split{Classes: [][]int{{0, 3}, {4, 10}, nil}, Unlabelled: []int{1, 2, 5, 6, 7, 8, 9, 11}}, s)
 }
 
 func TestSplitRefuses(t *testing.T) {
@@ -96,7 +135,9 @@ func TestSplitRefuses(t *testing.T) {
 		require.ErrorContains(t, err, "it must be above 0 and at most 1")
 	}
 	_, err := SplitLabels(1, 0.5, 0, sized(3))
-	require.ErrorContains(t, err, "at least 0 labels per class asked for")
+	require.ErrorContains(t, err, "at least 0 labels per labelled class asked for")
 	_, err = SplitLabels(1, 0.5, 1, sized(3, 0))
 	require.ErrorContains(t, err, "class 1 has no images")
+	_, err = SplitLabels(1, 0.1, 2, sized(3, 3))
+	require.ErrorContains(t, err, "0.1 of 6 images is too few for a class with 2 labels")
 }

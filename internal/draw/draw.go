@@ -27,7 +27,7 @@ const (
 	Cluster                       // k-means starts of NMI
 	Test                          // tests
 	MixLevel                      // level at which a step mixes; counters: step
-	LabelSplit                    // images that keep their label; counters: class
+	LabelSplit                    // labels that are kept: of which classes; of which images, counters: class
 	Unlabelled                    // order of the unlabelled images; counters: round
 	Geometry                      // partners of training rows in the utilisation with mixed rows; counters: row
 )
