@@ -58,29 +58,13 @@ type evalCost struct {
 
 // measureEmbeddings evaluates embeddings that were stored, by whatever made them.
 func (o *evalOptions) measureEmbeddings(ctx context.Context, cmd *cobra.Command) error {
+	report := embeddingsReport{Embeddings: o.embeddings, Gallery: o.gallery}
 	start := time.Now()
-	queries, scaled, err := readEmbeddings(o.embeddings)
+	queries, gallery, err := o.readSets(&report)
 	if err != nil {
 		return cli.Usage(err)
 	}
-	report := embeddingsReport{
-		Embeddings: o.embeddings, Gallery: o.gallery, Rows: queries.Len(), Classes: countClasses(queries.Labels), Dim: queries.Dim,
-	}
-	if scaled {
-		report.Normalised = append(report.Normalised, o.embeddings)
-	}
-	gallery := queries
-	if o.gallery != "" {
-		if gallery, scaled, err = o.readGallery(queries.Dim); err != nil {
-			return cli.Usage(err)
-		}
-		if scaled {
-			report.Normalised = append(report.Normalised, o.gallery)
-		}
-	} else {
-		queries.IDs = rowNumbers(queries.Len())
-		gallery.IDs = queries.IDs
-	}
+	report.Rows, report.Classes, report.Dim = queries.Len(), countClasses(queries.Labels), queries.Dim
 	report.Cost.ReadSeconds = time.Since(start).Seconds()
 
 	start = time.Now()
@@ -104,6 +88,42 @@ func (o *evalOptions) measureEmbeddings(ctx context.Context, cmd *cobra.Command)
 	return printEmbeddings(cmd.OutOrStdout(), report)
 }
 
+// readSets reads the queries and what they are searched in: the gallery, or each other.
+func (o *evalOptions) readSets(report *embeddingsReport) (queries, gallery retrieval.Rows, err error) {
+	if sameFile(o.embeddings, o.gallery) {
+		return queries, gallery, errors.New("--gallery is the file of --embeddings, so every query would find itself: leave out --gallery")
+	}
+	read := func(path string) (retrieval.Rows, error) {
+		rows, scaled, err := readEmbeddings(path)
+		if scaled {
+			report.Normalised = append(report.Normalised, path)
+		}
+		return rows, err
+	}
+	if queries, err = read(o.embeddings); err != nil {
+		return queries, gallery, err
+	}
+	if o.gallery == "" {
+		queries.IDs = rowNumbers(queries.Len())
+		return queries, queries, nil
+	}
+	gallery, err = read(o.gallery)
+	if err == nil && queries.Dim != gallery.Dim {
+		err = fmt.Errorf("%s holds rows of %d values and %s rows of %d: embed both with the same network",
+			o.embeddings, queries.Dim, o.gallery, gallery.Dim)
+	}
+	return queries, gallery, err
+}
+
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
 // checkEmbeddings refuses flags that say nothing about stored embeddings, and fills in the K's.
 func (o *evalOptions) checkEmbeddings(cmd *cobra.Command) error {
 	for _, name := range []string{"checkpoint", "data", "split", "layout", "engine", "geometry"} {
@@ -121,20 +141,6 @@ func (o *evalOptions) checkEmbeddings(cmd *cobra.Command) error {
 		return fmt.Errorf("--recall holds %d; each K must be at least 1", k)
 	}
 	return nil
-}
-
-// readGallery reads the rows that are searched when they are not the queries.
-func (o *evalOptions) readGallery(dim int) (retrieval.Rows, bool, error) {
-	if a, err := os.Stat(o.embeddings); err == nil {
-		if b, err := os.Stat(o.gallery); err == nil && os.SameFile(a, b) {
-			return retrieval.Rows{}, false, fmt.Errorf("--gallery is the file of the queries, so every query would find itself: leave out --gallery")
-		}
-	}
-	rows, scaled, err := readEmbeddings(o.gallery)
-	if err == nil && rows.Dim != dim {
-		err = fmt.Errorf("%s holds rows of %d values and %s rows of %d: embed both with the same network", o.embeddings, dim, o.gallery, rows.Dim)
-	}
-	return rows, scaled, err
 }
 
 // readEmbeddings reads the embeddings and labels of a safetensors file. Rows that are not of unit

@@ -55,8 +55,8 @@ not) and "labels" (N whole numbers). --gallery names a second one to search in, 
 images must not be among the queries.`,
 		Example: `  metrix eval --checkpoint runs/demo/best/step-00000200 --data DIR --recall 1,10,100,1000
   metrix eval --embeddings query.safetensors --gallery gallery.safetensors --json`,
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return o.evaluate(cmd) },
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.evaluate(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.checkpoint, "checkpoint", "", "folder of a checkpoint, or of checkpoints: the newest is taken")
