@@ -11,12 +11,15 @@
 //
 // "sop" is the layout of Stanford Online Products: Ebay_train.txt and Ebay_test.txt, each with a
 // header and lines "image_id class_id super_class_id path"; class ids may be any size, they are
-// mapped to dense numbers in ascending order. "folder" is one folder per class, either under train/
-// and test/ or in one folder whose first half of the sorted class names is the training split, the
-// convention of CUB-200 and Cars196. "auto" finds out. In both, the order of Images is a function of
-// the files alone.
+// mapped to dense numbers in ascending order. "cub" is that of CUB-200-2011 and "cars" that of Cars196,
+// whose index is a MATLAB file; of both, the first half of the class ids trains, as is the
+// convention. "inshop" is that of In-Shop Clothes Retrieval, whose test compares queries with a gallery:
+// its test split holds the queries first (Split.QueryImages). "folder" is one folder per class, either
+// under train/ and test/ or in one folder whose first half of the sorted class names is the training
+// split. "auto" finds out. In all, the order of Images is a function of the files alone.
+// docs/datasets.md shows them and says where the sets come from; Synth makes small ones in each layout.
 //
-// A third, "pack", holds what Pack made of a set: the pixels, decoded and resized once, in files that
+// Another, "pack", holds what Pack made of a set: the pixels, decoded and resized once, in files that
 // are mapped into memory.
 //
 // # Delivery
