@@ -11,7 +11,7 @@ import (
 func TestSentences(t *testing.T) {
 	for _, c := range []struct{ src, want string }{
 		// keys
-		{"nmae: x", "r.yaml:1: a recipe has no key nmae (did you mean name?); its keys are name, seed, data, model, loss, mix, memory, batch, optimizer, schedule, train, eval, compare, workers, engine"},
+		{"nmae: x", "r.yaml:1: a recipe has no key nmae (did you mean name?); its keys are name, seed, data, model, loss, mix, memory, semi, batch, optimizer, schedule, train, eval, compare, workers, engine"},
 		{"seed: 1\noptimizer:\n  learning_rate: 1", "r.yaml:3: optimizer has no key learning_rate; its keys are name, lr, weight_decay, momentum, betas, eps, proxy_lr_scale, clip_value, clip_norm"},
 		{"optimizer: {wieght_decay: 1}", "r.yaml:1: optimizer has no key wieght_decay (did you mean weight_decay?); its keys are"},
 		{"seed: 1\n\nseed: 2", `r.yaml:3: "seed" is given twice, first at r.yaml:1`},

@@ -45,6 +45,7 @@ mix:
   {level: random, weight: 0.5, alpha: 1.5, pairs: positive_negative, per: pair, hardest: 3, partners: shard, wire: bfloat16, memory: yes,
    input: {weight: 0.1, alpha: 1, pairs: both, per: step, hardest: 2}, feature: {hardest: 4}, embed: {hardest: 0}}
 memory: {size: 1000, start_step: 50}
+semi: {labelled: 0.3, least: 3, unlabelled: 0, weight: 0.5, neighbors: 8, damping: 0.7, form: angular, margin: 0.3, angle: 40, signed: yes, orthogonal: yes}
 batch: {classes: 20, images: 5, shards: 10, gradient_cache: on}
 optimizer: {name: sgd, lr: 6e-4, weight_decay: 0, momentum: 0.8, betas: [0.8, 0.99], eps: 1e-6, proxy_lr_scale: 10, clip_value: 0, clip_norm: 1}
 schedule: {name: cosine, warmup_epochs: 0.5, every_epochs: 20, factor: 0.5, head_only_epochs: 1, min_lr: 1e-6}
@@ -69,6 +70,7 @@ engine: {name: onednn, precision: bf16, threads: 2}
 			Embed: MixLevel{0.5, 1.5, "positive_negative", "pair", 0},
 		},
 		Memory:    Memory{1000, 50},
+		Semi:      Semi{0.3, 3, 0, 0.5, 8, 0.7, "angular", 0.3, 40, "yes", "yes"},
 		Batch:     Batch{20, 5, 10, "on"},
 		Optimizer: Optimizer{"sgd", 6e-4, 0, 0.8, []float64{0.8, 0.99}, 1e-6, 10, 0, 1},
 		Schedule:  Schedule{"cosine", 0.5, 20, 0.5, 1, 1e-6},

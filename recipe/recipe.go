@@ -10,6 +10,7 @@ type Recipe struct {
 	Loss      Loss
 	Mix       Mix
 	Memory    Memory
+	Semi      Semi
 	Batch     Batch
 	Optimizer Optimizer
 	Schedule  Schedule
@@ -24,7 +25,7 @@ type Recipe struct {
 func Default() *Recipe {
 	r := &Recipe{
 		Name: "run", Seed: 1, Data: defaultData(), Model: defaultModel(), Loss: defaultLoss(),
-		Mix: defaultMix(), Batch: defaultBatch(), Optimizer: defaultOptimizer(),
+		Mix: defaultMix(), Semi: defaultSemi(), Batch: defaultBatch(), Optimizer: defaultOptimizer(),
 		Schedule: defaultSchedule(), Train: defaultTrain(), Eval: defaultEval(),
 		Compare: "none", Workers: 1, Engine: defaultEngine(),
 	}
@@ -41,6 +42,7 @@ func (r *Recipe) fields() []field {
 		{key: "loss", value: &r.Loss},
 		{key: "mix", value: &r.Mix},
 		{key: "memory", value: &r.Memory},
+		{key: "semi", value: &r.Semi},
 		{key: "batch", value: &r.Batch},
 		{key: "optimizer", value: &r.Optimizer},
 		{key: "schedule", value: &r.Schedule},

@@ -42,7 +42,7 @@ func (r *Recipe) problem() *problem {
 	}
 	for _, rule := range []func(*Recipe) *problem{
 		batchFitsShards, workersFitShards, batchFitsMemory, resizeCoversSize, synthFillsBatch,
-		lossExists, batchHasPairs, mixIsPossible, memoryIsPossible, networkExists, minimumBelowPeak, engineHasPrecision,
+		lossExists, batchHasPairs, mixIsPossible, memoryIsPossible, networkExists, minimumBelowPeak, engineHasPrecision, semiIsPossible,
 	} {
 		if p := rule(r); p != nil {
 			return p

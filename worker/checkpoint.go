@@ -137,7 +137,9 @@ func LoadNetwork(path string, n *model.Network, params, buffers []float32) error
 
 // restore sets the state to the newest checkpoint of this run, or to the beginning of the run.
 func (t *trainer) restore() error {
-	t.initialize()
+	if err := t.initialize(); err != nil {
+		return err
+	}
 	path, err := checkpoint.Latest(CheckpointDir(t.cfg.Out))
 	if errors.Is(err, checkpoint.ErrNone) {
 		return t.loadPretrained()

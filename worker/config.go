@@ -63,7 +63,8 @@ func (c *Config) Validate() error {
 // Loss is the value of one step over the global batch.
 type Loss struct {
 	Clean float64 `json:"clean"`
-	Mixed float64 `json:"mixed"` // already multiplied by the mixing weight
+	Mixed float64 `json:"mixed"`           // already multiplied by the mixing weight
+	Mined float64 `json:"mined,omitempty"` // of triplets with unlabelled images, times its weight
 	Total float64 `json:"total"`
 }
 

@@ -26,7 +26,7 @@ type batch struct {
 // source turns places in the plan into pixels. It is shared by the loaders of all generations.
 type source struct {
 	seed      uint64
-	sampler   *sampler.Sampler
+	sampler   Plan
 	images    *dataset.Cache
 	transform *dataset.Transform
 	threads   int

@@ -17,6 +17,7 @@ import (
 const (
 	tailClean    = iota // clean loss
 	tailMixed           // mixed loss, times the mixing weight
+	tailMined           // loss of mined triplets, times its weight
 	tailForwards        // forwards that added batch statistics
 	tailStop            // workers that were asked to stop
 	tailFloats
@@ -103,19 +104,23 @@ func (t *trainer) evaluateLoss(g *generation, b *batch, mixed *mixing) error {
 		mix.Rows = &metrix.MixedRows{Embeddings: mixed.rows, First: mixed.first, Second: mixed.second, Lambda: mixed.lambda}
 		grad.Mixed = mixed.grads
 	}
-	anchors := metrix.NumAnchors(t.form, batch)
+	if t.semi != nil {
+		if err := t.semi.begin(t.rows, b.labels, t.dim); err != nil {
+			return err
+		}
+	}
 	for shard := g.own.First; shard < g.own.First+run.Shard(g.own.Count); shard++ {
 		clear(t.rowGrads)
 		clear(proxies)
 		clear(grad.Mixed)
-		lo, hi := anchors*int(shard)/t.shards, anchors*int(shard+1)/t.shards
-		v, err := t.loss.Evaluate(grad, batch, mix, lo, hi)
+		v, mined, err := t.evaluateShard(grad, batch, mix, int(shard))
 		if err != nil {
 			return err
 		}
 		if err := errors.Join(
 			t.addTail(tailClean, v.Clean),
 			t.addTail(tailMixed, v.Total-v.Clean),
+			t.addTail(tailMined, mined),
 			t.sum(t.rowAcc, t.rowGrads),
 			t.contribute(t.layout.proxies),
 		); err != nil {

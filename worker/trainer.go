@@ -17,6 +17,7 @@ import (
 	"github.com/metrixml/metrix/recipe"
 	"github.com/metrixml/metrix/run"
 	"github.com/metrixml/metrix/sampler"
+	"github.com/metrixml/metrix/semi"
 )
 
 // trainer is the state of a run that all workers hold alike, with what advances it. It outlives
@@ -30,7 +31,7 @@ type trainer struct {
 	dim     int         // floats of an embedding
 	mode    engine.Mode // of training forwards
 	shards  int         // of the global batch
-	sampler *sampler.Sampler
+	sampler Plan
 	source  *source
 	limits  dataset.Limits
 
@@ -50,6 +51,7 @@ type trainer struct {
 	rowGrads  []float32 // gradient by them, of one shard's anchors
 	rowAcc    []int64   // and of all
 	memory    *memory
+	semi      *semiState     // nil unless batches have images without label
 	recompute bool           // the gradient cache: tapes are made again for the backward
 	wire      allreduce.Wire // of feature maps
 	features  []float32      // own feature maps of a step that mixes them
@@ -142,11 +144,25 @@ func (t *trainer) prepareData(r *recipe.Recipe) (err error) {
 	return transform.Validate()
 }
 
+// Plan is the batches of a run: a function of the step.
+type Plan interface {
+	Rows() int // of a global batch
+	StepsPerEpoch() int
+	Epoch(run.Step) int
+	Batch(run.Step) []sampler.Item
+}
+
 // SamplerOf plans the batches that a recipe asks for.
-func SamplerOf(r *recipe.Recipe, train *dataset.Split) (*sampler.Sampler, error) {
-	return sampler.New(sampler.Config{
-		Seed: r.Seed, Shards: r.Batch.Shards, Classes: r.Batch.Classes, Images: r.Batch.Images,
-	}, train.ByClass())
+func SamplerOf(r *recipe.Recipe, train *dataset.Split) (Plan, error) {
+	cfg := sampler.Config{Seed: r.Seed, Shards: r.Batch.Shards, Classes: r.Batch.Classes, Images: r.Batch.Images}
+	if r.Semi.Labelled == 1 {
+		return sampler.New(cfg, train.ByClass())
+	}
+	split, err := semi.SplitLabels(r.Seed, r.Semi.Labelled, r.Semi.Least, train.ByClass())
+	if err != nil {
+		return nil, err
+	}
+	return sampler.NewSemi(cfg, split.Classes, split.Unlabelled, r.Semi.Unlabelled)
 }
 
 // ScheduleOf is the course of the learning rate, and the length of the run, that a recipe asks for.
@@ -203,8 +219,10 @@ func (t *trainer) prepareLoss(r *recipe.Recipe) (err error) {
 	if r.Mix.Wire == "bfloat16" {
 		t.wire = allreduce.BFloat16
 	}
-	t.loss, err = metrix.New(t.form, t.cfg.Threads)
-	return err
+	if t.loss, err = metrix.New(t.form, t.cfg.Threads); err != nil {
+		return err
+	}
+	return t.prepareSemi(r)
 }
 
 // prepareOptimizer allocates the flat blocks and opens the network on them.
@@ -267,7 +285,7 @@ func (t *trainer) groups(o recipe.Optimizer) []optim.Group {
 }
 
 // initialize sets the state of a run that has not begun.
-func (t *trainer) initialize() {
+func (t *trainer) initialize() error {
 	seed := t.cfg.Recipe.Seed
 	t.network.Init(t.layout.params.of(t.weights), t.buffers, seed)
 	clear(t.optimizer.Block())
@@ -283,6 +301,7 @@ func (t *trainer) initialize() {
 		}
 	}
 	t.step, t.evaluated = 0, -1
+	return t.retract()
 }
 
 // headOnly reports whether the step in progress trains only the head and the proxies.
@@ -296,8 +315,8 @@ const bufferMomentum = 0.1
 // update applies the reduced sums: the optimizer's step, then the running statistics.
 func (t *trainer) update(b *batch) error {
 	tail := t.layout.tail.of(t.sums)
-	t.lastLoss = Loss{Clean: float64(tail[tailClean]), Mixed: float64(tail[tailMixed])}
-	t.lastLoss.Total = t.lastLoss.Clean + t.lastLoss.Mixed
+	t.lastLoss = Loss{Clean: float64(tail[tailClean]), Mixed: float64(tail[tailMixed]), Mined: float64(tail[tailMined])}
+	t.lastLoss.Total = t.lastLoss.Clean + t.lastLoss.Mixed + t.lastLoss.Mined
 	active := optim.Range{Lo: 0, Hi: len(t.weights)}
 	if t.headOnly() {
 		active.Lo, _ = t.network.StageRange(model.Head)
@@ -311,6 +330,9 @@ func (t *trainer) update(b *batch) error {
 	}
 	lr := t.schedule.LR(int64(t.step), t.sampler.StepsPerEpoch())
 	if err := t.optimizer.Step(t.weights, t.sums[:len(t.weights)], lr, active); err != nil {
+		return err
+	}
+	if err := t.retract(); err != nil {
 		return err
 	}
 	if forwards := tail[tailForwards]; forwards > 0 {

@@ -86,7 +86,7 @@ type dryPlan struct {
 	network *model.Network
 	train   *dataset.Split
 	data    dryData
-	sampler *sampler.Sampler
+	sampler worker.Plan
 	shards  []run.Shards
 	total   int64 // steps
 }

@@ -19,7 +19,7 @@ type dryBytes struct {
 const (
 	loadedBatches = 3
 	imageBudget   = 1 << 30
-	tailNumbers   = 4
+	tailNumbers   = 5
 )
 
 // weights is the number of parameters, proxies included; reduced is what is summed over workers.

@@ -8,7 +8,7 @@ import (
 )
 
 // pure packages compute; they know nothing of files, networks or engines of ours.
-var pure = []string{"run", "internal/draw", "metrix", "sampler", "model", "retrieval", "optim"}
+var pure = []string{"run", "internal/draw", "metrix", "sampler", "model", "retrieval", "semi", "optim"}
 
 // composers put a program together: only they may name an engine, and nobody imports them.
 var composers = []string{"cmd", "internal/app", "examples", "bench"}
