@@ -12,7 +12,7 @@ const (
 
 // Data says which images a run trains on and how they are cut for the network.
 type Data struct {
-	Layout  string // "auto", "sop" or "folder"
+	Layout  string // "auto", "sop", "cub", "cars", "inshop", "folder" or "pack"
 	Path    string // folder of the data; usually given on the command line. Not part of the hash
 	Decoder string // of JPEG files: "go" or "turbo" (libjpeg-turbo)
 	Store   int    // side to which images are resized once, before anything else, pixels; 0 for not
@@ -56,7 +56,7 @@ func defaultData() Data {
 
 func (d *Data) fields() []field {
 	return []field{
-		choice("layout", &d.Layout, "auto", "sop", "folder", "pack").outsideRun(),
+		choice("layout", &d.Layout, "auto", "sop", "cub", "cars", "inshop", "folder", "pack").outsideRun(),
 		textField("path", &d.Path).outsideRun(),
 		choice("decoder", &d.Decoder, "go", "turbo"),
 		intField("store", &d.Store, 0, maxStore),

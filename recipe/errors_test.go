@@ -42,7 +42,7 @@ func TestSentences(t *testing.T) {
 		{"loss:\n  params:\n    beta: high", "r.yaml:3: loss.params.beta is high; it must be a number"},
 		// ranges
 		{"name: a b", `r.yaml:1: name is "a b"; it must be 1 to 64 letters`},
-		{"data: {layout: sob}", "data.layout is sob; it must be one of auto, sop, folder, pack (did you mean sop?)"},
+		{"data: {layout: sob}", "data.layout is sob; it must be one of auto, sop, cub, cars, inshop, folder, pack (did you mean sop?)"},
 		{"data: {size: 4}", "data.size is 4; it must be a whole number from 16 to 1024"},
 		{"data: {augment: {scale: [1, 0.3]}}", "data.augment.scale is [1, 0.3]; it must be [smallest, largest] with 0.001 <= smallest <= largest <= 1"},
 		{"data: {augment: {scale: [0.3]}}", "data.augment.scale is [0.3]; it must be [smallest, largest]"},

@@ -149,6 +149,15 @@ func SplitRows(split *dataset.Split, dim int) retrieval.Rows {
 	return rows
 }
 
+// QueryRows returns the rows of a split that are queries and those they are compared with. They are
+// all rows twice, and no image finds itself, unless the split tells queries from a gallery.
+func QueryRows(split *dataset.Split, rows retrieval.Rows) (queries, gallery retrieval.Rows) {
+	part := func(lo, hi int) retrieval.Rows {
+		return retrieval.Rows{X: rows.X[lo*rows.Dim : hi*rows.Dim], Dim: rows.Dim, Labels: rows.Labels[lo:hi], IDs: rows.IDs[lo:hi]}
+	}
+	return part(0, split.Queries()), part(split.Gallery(), rows.Len())
+}
+
 // MeasureGeometry measures alignment, uniformity and utilisation. The mixed rows of the latter are
 // one for each training row, mixed with a random row of another class as the recipe draws lambdas.
 func MeasureGeometry(ctx context.Context, test, train retrieval.Rows, r *recipe.Recipe, threads int) (*retrieval.Geometry, error) {
@@ -168,11 +177,12 @@ func MeasureGeometry(ctx context.Context, test, train retrieval.Rows, r *recipe.
 	return &g, err
 }
 
-// score ranks this worker's part of the queries against all rows and gathers everybody's results.
+// score ranks this worker's part of the queries against the gallery and gathers everybody's results.
 func (t *trainer) score(ctx context.Context, g *generation, rows retrieval.Rows) ([]retrieval.Result, error) {
-	n := rows.Len()
+	queries, gallery := QueryRows(t.cfg.Data.Test, rows)
+	n := queries.Len()
 	lo, hi := retrieval.Range(n, g.rank, g.world)
-	mine, err := retrieval.Evaluate(ctx, rows, rows, lo, hi, retrieval.Options{Threads: t.cfg.Threads})
+	mine, err := retrieval.Evaluate(ctx, queries, gallery, lo, hi, retrieval.Options{Threads: t.cfg.Threads})
 	if err != nil {
 		return nil, fmt.Errorf("evaluation: %w", err)
 	}

@@ -27,7 +27,7 @@ the same, bit for bit, as with --data DIR, and loading an image costs a tenth.`,
 	f := cmd.Flags()
 	f.IntVar(&opt.Store, "side", opt.Store, "pixels of the shorter side, never enlarged; 0 leaves images as large as they are (recipe: data.store)")
 	f.StringVar(&opt.Decoder, "decoder", opt.Decoder, "of JPEG files: go, or turbo (libjpeg-turbo; the pixels of Pillow) (recipe: data.decoder)")
-	f.StringVar(&layout, "layout", dataset.LayoutAuto, "of DIR: auto, sop or folder")
+	f.StringVar(&layout, "layout", dataset.LayoutAuto, layoutUsage("of DIR"))
 	f.IntVar(&opt.Threads, "threads", 0, "images decoded at a time (default: all cores)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return runDataPack(cmd, args[0], args[1], layout, opt)

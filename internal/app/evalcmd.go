@@ -47,7 +47,8 @@ func newEval() *cobra.Command {
 		Use:   "eval",
 		Short: "Evaluate a checkpoint or stored embeddings: Recall@K, MAP@R, R-precision, NMI",
 		Long: `eval embeds a split of a data set with the network of a checkpoint and measures retrieval: every image
-is a query against all others. Neighbours are exact; ties go to the lower index. Images whose class
+is a query against all others; where the set tells queries from a gallery (In-Shop), a query is compared
+with the gallery. Neighbours are exact; ties go to the lower index. Images whose class
 has no other image are no queries.
 
 With --embeddings it measures a safetensors file instead: "embeddings" (N x d, made unit if they are
@@ -64,7 +65,7 @@ images must not be among the queries.`,
 	f.StringVar(&o.embeddings, "embeddings", "", "safetensors file to measure, instead of --checkpoint and --data")
 	f.StringVar(&o.gallery, "gallery", "", "safetensors file to search in (default: the one of --embeddings)")
 	f.StringVar(&o.split, "split", "test", "test or train")
-	f.StringVar(&o.layout, "layout", "auto", "auto, sop, folder or pack")
+	f.StringVar(&o.layout, "layout", "auto", layoutUsage("of the data set"))
 	f.StringVar(&o.engine, "engine", "auto", "auto, gorgonia or onednn")
 	f.IntSliceVar(&o.recall, "recall", nil, "the K of Recall@K (default: the recipe's, or 1,10,100,1000)")
 	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "cores to use")
@@ -125,7 +126,8 @@ func (o *evalOptions) evaluate(cmd *cobra.Command) error {
 		o.recall = r.Eval.Recall
 	}
 	n := len(split.Images)
-	results, err := retrieval.Evaluate(ctx, rows, rows, 0, n, retrieval.Options{Recall: o.recall, Threads: o.threads})
+	queries, gallery := worker.QueryRows(split, rows)
+	results, err := retrieval.Evaluate(ctx, queries, gallery, 0, queries.Len(), retrieval.Options{Recall: o.recall, Threads: o.threads})
 	if err != nil {
 		return err
 	}

@@ -209,11 +209,12 @@ func exampleQueries(ctx context.Context, t trial, data string) ([]query, error) 
 	if err != nil {
 		return nil, err
 	}
-	n := len(set.Test.Images)
+	queries, gallery := worker.QueryRows(set.Test, rows)
+	n := queries.Len()
 	var out []query
 	for i := range exampleCount {
 		q := i * n / exampleCount
-		near, err := retrieval.Search(ctx, rows, rows, q, q+1, exampleNear, retrieval.Options{Threads: 1})
+		near, err := retrieval.Search(ctx, queries, gallery, q, q+1, exampleNear, retrieval.Options{Threads: 1})
 		if err != nil {
 			return nil, err
 		}
@@ -223,11 +224,12 @@ func exampleQueries(ctx context.Context, t trial, data string) ([]query, error) 
 		}
 		example := query{Image: pic}
 		for _, nb := range near[0] {
-			pic, err := thumbnail(set.Test, int(nb.Index))
+			at := set.Test.Gallery() + int(nb.Index)
+			pic, err := thumbnail(set.Test, at)
 			if err != nil {
 				return nil, err
 			}
-			example.Neighbours = append(example.Neighbours, neighbour{Image: pic, Same: rows.Labels[nb.Index] == rows.Labels[q]})
+			example.Neighbours = append(example.Neighbours, neighbour{Image: pic, Same: rows.Labels[at] == rows.Labels[q]})
 		}
 		out = append(out, example)
 	}

@@ -3,8 +3,6 @@ package experiments
 import (
 	"fmt"
 	"strings"
-
-	"github.com/metrixml/metrix/dataset"
 )
 
 const (
@@ -88,7 +86,7 @@ func (e Experiment) settings(b *strings.Builder) {
 	p := func(format string, args ...any) { fmt.Fprintf(b, format+"\n", args...) }
 	p("name: %s", e.Name())
 	p("seed: 1")
-	p("data:\n  layout: %s\n  size: 224\n  resize: 256", recipeLayout(e.Set))
+	p("data:\n  layout: %s\n  size: 224\n  resize: 256", e.Set.Layout)
 	p("  augment: {scale: [0.08, 1], ratio: [0.75, 1.3333333333333333], flip: 0.5, color: 0}")
 	p("  mean: [0.485, 0.456, 0.406]\n  std: [0.229, 0.224, 0.225]")
 	p("model:\n  arch: resnet50\n  dim: 512\n  norm: batch\n  batchnorm: %s", map[bool]string{true: "frozen", false: "live"}[e.frozen])
@@ -112,15 +110,6 @@ func (e Experiment) settings(b *strings.Builder) {
 	p("train: {epochs: %d, eval_every_epochs: %d, checkpoint_every_steps: %d, keep: 3}", e.epochs, evalEvery, e.steps())
 	p("eval: {recall: %s}", e.Set.Recall)
 	p("workers: 1")
-}
-
-// recipeLayout is the layout that the recipe names: where recipes have no word for the set's, that it
-// is found out, which its index allows.
-func recipeLayout(s Set) string {
-	if s.Layout == dataset.LayoutSOP {
-		return s.Layout
-	}
-	return dataset.LayoutAuto
 }
 
 // comment writes a paragraph whose further lines are set in.
