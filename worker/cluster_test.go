@@ -19,6 +19,7 @@ import (
 	"github.com/metrixml/metrix/coordinator"
 	"github.com/metrixml/metrix/coordinator/api"
 	"github.com/metrixml/metrix/dataset"
+	"github.com/metrixml/metrix/engine"
 	"github.com/metrixml/metrix/engine/gorgonia"
 	"github.com/metrixml/metrix/internal/natsd"
 	"github.com/metrixml/metrix/recipe"
@@ -169,12 +170,20 @@ func start(ctx context.Context, cfg Config) <-chan outcome {
 // trainWith runs a recipe with w workers and returns its step log and rank 0's result.
 func trainWith(t *testing.T, r *recipe.Recipe, w int) ([]StepRecord, *Result) {
 	t.Helper()
+	return trainOn(t, gorgonia.New(), 1, r, w)
+}
+
+// trainOn is trainWith on an engine, with so many threads a worker.
+func trainOn(t *testing.T, eng engine.Engine, threads int, r *recipe.Recipe, w int) ([]StepRecord, *Result) {
+	t.Helper()
 	c, out := newCluster(t, 1, patient), t.TempDir()
 	id := run.ID(fmt.Sprintf("tiny-%d", w))
 	c.create(id, r, w)
 	var workers []<-chan outcome
 	for i := range w {
-		workers = append(workers, start(context.Background(), c.config(id, fmt.Sprintf("w%d", i), r, out)))
+		cfg := c.config(id, fmt.Sprintf("w%d", i), r, out)
+		cfg.Engine, cfg.Threads = eng, threads
+		workers = append(workers, start(context.Background(), cfg))
 	}
 	for _, done := range workers {
 		require.NoError(t, (<-done).err)

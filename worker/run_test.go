@@ -1,9 +1,12 @@
 package worker
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/metrixml/metrix/engine/onednn"
 )
 
 // losses are the global losses by step.
@@ -71,5 +74,32 @@ func TestGradientCacheIsExact(t *testing.T) {
 			got, gotResult := trainWith(t, parse(t, append(set, "batch.gradient_cache=on")...), 2)
 			requireSameRun(t, want, got, wantResult, gotResult)
 		})
+	}
+}
+
+// Nor does it on the fast engine, where workers have different numbers of threads, too.
+func TestSameRunOnOneDNN(t *testing.T) {
+	eng, err := onednn.Find()
+	if err != nil {
+		t.Skip(err)
+	}
+	for name, set := range map[string][]string{
+		"group norm":                       {"train.steps=10"},
+		"ResNet-18, live norm, maps mixed": {"model.arch=resnet18", "model.norm=batch", "model.width=16", "data.size=32", "data.resize=36", "mix.level=feature", "train.steps=4"},
+	} {
+		for _, p := range []onednn.Precision{onednn.F32, onednn.BF16} {
+			t.Run(fmt.Sprint(name, " ", p), func(t *testing.T) {
+				e, err := eng.With(p)
+				if err != nil {
+					t.Skip(err) // no bfloat16 on this processor
+				}
+				r := parse(t, set...)
+				want, wantResult := trainOn(t, e, 2, r, 1)
+				for _, w := range []int{2, 3} {
+					got, gotResult := trainOn(t, e, 1, r, w)
+					requireSameRun(t, want, got, wantResult, gotResult)
+				}
+			})
+		}
 	}
 }

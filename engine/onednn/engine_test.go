@@ -186,7 +186,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestManyStepsKeepTheirSize takes 300 steps and compares the process's memory, most of which is not
+// TestManyStepsKeepTheirSize takes 1000 steps and compares the process's memory, most of which is not
 // Go's, and its goroutines with those after the first.
 func TestManyStepsKeepTheirSize(t *testing.T) {
 	e := available(t)
@@ -197,7 +197,7 @@ func TestManyStepsKeepTheirSize(t *testing.T) {
 	const warm = 30
 	var size float64
 	var goroutines int
-	for i := range 300 {
+	for i := range 1000 {
 		tr.calls = 1 << (i % 3)
 		tr.step(t, x, 1e-3)
 		if i == warm {
