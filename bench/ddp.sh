@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Two workers of one thread over the ring beside PyTorch's DistributedDataParallel with gloo on two
+# processes of one thread, and one process of two threads each, in turns in one run: ResNet-50 + 512-d at
+# 224 pixels, batch 40 in all (10 classes of 4), live batch norm, multi-similarity with embedding-level
+# Metrix, AdamW.
+#
+#   bench/ddp.sh [ROUNDS] [STEPS]     default 2 rounds of 3 timed steps; about 8 minutes on two quiet cores
+#
+# PRECISIONS="f32 bf16" takes both, LAYOUTS="cl nchw" PyTorch's other memory layout too, WORLDS=2 only
+# the two workers, PYTHON another Python than Debian's (apt-get install python3-torch).
+#
+# Ours is metrix train as a user runs it: worker processes, the broker and the coordinator, and images
+# decoded from JPEG, augmented and resized while the step before runs; PyTorch's images are random and in
+# memory. The step before the timed ones, evaluations and checkpoints are in neither figure. The ring sums
+# gradients exactly, as int64 (8 bytes a value on the way in, 4 out); gloo sums float32. Memory is the
+# sum of the peaks of all processes.
+set -eu
+
+rounds=${1:-2} steps=${2:-3}
+precisions=${PRECISIONS:-f32} layouts=${LAYOUTS:-cl} worlds=${WORLDS:-2 1} python=${PYTHON:-/usr/bin/python3}
+root=$(cd "$(dirname "$0")/.." && pwd)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+"$python" -c 'import torch' 2>/dev/null || {
+    echo "bench: PyTorch is not installed for $python: apt-get install python3-torch, or set PYTHON" >&2
+    exit 1
+}
+(cd "$root" && go build -o "$tmp/metrix" ./cmd/metrix && sh engine/onednn/shim/build.sh "$tmp/libmetrix_onednn.so" >/dev/null)
+"$tmp/metrix" data synth "$tmp/data" --classes 40 --images 6 --side 256 --test-classes 2 >/dev/null 2>&1
+cat >"$tmp/recipe.yaml" <<'RECIPE'
+name: ddp
+data:
+  size: 224
+  resize: 256
+  augment: {scale: [0.5, 1], color: 0}
+model: {arch: resnet50, dim: 512, norm: batch, batchnorm: live}
+loss: {form: multi_similarity}
+mix: {level: embed, weight: 0.4}
+batch: {classes: 10, images: 4}
+optimizer: {name: adamw, lr: 1e-4}
+train: {eval_every_epochs: 0}
+engine: {name: onednn}
+RECIPE
+
+# record WORLD PRECISION WHO prints and keeps a line of "wall cpu memory".
+record() {
+    read -r wall cpu memory || {
+        echo "$1 workers $2 $3 fails"
+        return 0
+    }
+    printf '%s x %s thread(s) %-4s %-10s %7s images/s %7s images/cpu-s %6s MiB\n' "$1" "$((2 / $1))" "$2" "$3" "$wall" "$cpu" "$memory"
+    echo "$1 $2 $3 $wall $cpu $memory" >>"$tmp/results"
+}
+
+# watch PID JOURNAL follows a run of ours and prints the processor seconds of the timed steps and the sum
+# of its processes' peak memory in MiB.
+watch() {
+    local pid=$1 journal=$2 first='' last='' ticks done p kib
+    declare -A peak
+    while kill -0 "$pid" 2>/dev/null; do
+        ticks=0
+        done=$(grep -c '"learning_rate"' "$journal" 2>/dev/null) || done=${done:-0}
+        for p in "$pid" $(pgrep -P "$pid"); do
+            kib=$(awk '/VmHWM/ { print $2 }' "/proc/$p/status" 2>/dev/null) || true
+            [ -z "$kib" ] || peak[$p]=$kib # a process that has just ended has none
+            ticks=$((ticks + $(sed 's/.*) //' "/proc/$p/stat" 2>/dev/null | awk '{ n = $12 + $13 } END { print n + 0 }')))
+        done
+        [ -n "$first" ] || [ "$done" -lt 1 ] || first=$ticks
+        [ -n "$last" ] || [ "$done" -le "$steps" ] || last=$ticks
+        sleep 0.2
+    done
+    echo "$first $last $(getconf CLK_TCK) ${peak[*]}" |
+        awk '{ for (i = 4; i <= NF; i++) kib += $i; print ($2 - $1) / $3, int(kib / 1024) }'
+}
+
+ours() {
+    local out=$tmp/run cpu memory
+    rm -rf "$out"
+    "$tmp/metrix" train "$tmp/recipe.yaml" --data "$tmp/data" --out "$out" --workers "$1" \
+        --set "engine.threads=$((2 / $1))" --set "engine.precision=$2" --set "batch.shards=$1" \
+        --set "train.steps=$((steps + 1))" >"$tmp/log" 2>&1 &
+    read -r cpu memory < <(watch $! "$out/steps.jsonl")
+    wait $! || {
+        tail -n 2 "$tmp/log" >&2
+        record "$1" "$2" ours </dev/null
+        return 0
+    }
+    # The rate of the last step is that of all steps but the first.
+    grep -o '"images_per_second":[0-9.]*' "$out/steps.jsonl" | tail -n 1 | cut -d: -f2 |
+        awk -v cpu="$cpu" -v memory="$memory" -v images=$((40 * steps)) '{ printf "%.2f %.2f %d\n", $1, images / cpu, memory }' |
+        record "$1" "$2" ours
+}
+
+torch() {
+    local flags=()
+    [ "$2" = bf16 ] && flags=(--bf16)
+    OMP_NUM_THREADS=$((2 / $1)) "$python" -W ignore "$root/bench/peers/ddp_train.py" --world "$1" --threads "$((2 / $1))" \
+        --layout "$3" --steps "$steps" "${flags[@]}" 2>/dev/null |
+        awk '{ printf "%.2f %.2f %d\n", $1, $3, $5 }' | record "$1" "$2" "torch-$3"
+}
+
+for _ in $(seq "$rounds"); do
+    for precision in $precisions; do
+        for world in $worlds; do
+            for layout in $layouts; do
+                ours "$world" "$precision"
+                torch "$world" "$precision" "$layout"
+            done
+        done
+    done
+done
+
+# The best of each side over all rounds: what other processes take can only slow a run down.
+awk '
+    { k = $1 " x " 2 / $1 " " $2; side = $3 == "ours" ? "ours" : "torch" }
+    !((k, side) in wall) { memory[k, side] = $6 }
+    { keys[k]; if ($4 > wall[k, side]) wall[k, side] = $4; if ($5 > cpu[k, side]) cpu[k, side] = $5 }
+    $6 < memory[k, side] { memory[k, side] = $6 }
+    END {
+        print "processes x threads: ours / PyTorch, best of each:"
+        for (k in keys)
+            if ((k, "torch") in wall && (k, "ours") in wall)
+                printf "%-10s %6.2f / %6.2f images/s %5.2f x,  %.2f x images/cpu-s,  %5d / %5d MiB %.2f x\n", k,
+                    wall[k, "ours"], wall[k, "torch"], wall[k, "ours"] / wall[k, "torch"],
+                    cpu[k, "ours"] / cpu[k, "torch"], memory[k, "ours"], memory[k, "torch"], memory[k, "ours"] / memory[k, "torch"]
+    }' "$tmp/results"
