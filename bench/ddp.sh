@@ -12,8 +12,9 @@
 # Ours is metrix train as a user runs it: worker processes, the broker and the coordinator, and images
 # decoded from JPEG, augmented and resized while the step before runs; PyTorch's images are random and in
 # memory. The step before the timed ones, evaluations and checkpoints are in neither figure. The ring sums
-# gradients exactly, as int64 (8 bytes a value on the way in, 4 out); gloo sums float32. Memory is the
-# sum of the peaks of all processes.
+# gradients exactly, as int64 (8 bytes a value on the way in, 4 out); gloo sums float32. Memory is that of
+# all processes together: the sum of their peaks, for ours of those alive at once (the page that metrix
+# train writes in the end takes its own, when the workers are gone).
 set -eu
 
 rounds=${1:-2} steps=${2:-3}
@@ -53,25 +54,23 @@ record() {
     echo "$1 $2 $3 $wall $cpu $memory" >>"$tmp/results"
 }
 
-# watch PID JOURNAL follows a run of ours and prints the processor seconds of the timed steps and the sum
-# of its processes' peak memory in MiB.
+# watch PID JOURNAL follows a run of ours and prints the processor seconds of the timed steps, and the
+# most that its live processes' peaks of memory added up to, in MiB.
 watch() {
-    local pid=$1 journal=$2 first='' last='' ticks done p kib
-    declare -A peak
+    local pid=$1 journal=$2 first='' last='' ticks done p kib most=0
     while kill -0 "$pid" 2>/dev/null; do
-        ticks=0
+        ticks=0 kib=0
         done=$(grep -c '"learning_rate"' "$journal" 2>/dev/null) || done=${done:-0}
         for p in "$pid" $(pgrep -P "$pid"); do
-            kib=$(awk '/VmHWM/ { print $2 }' "/proc/$p/status" 2>/dev/null) || true
-            [ -z "$kib" ] || peak[$p]=$kib # a process that has just ended has none
+            kib=$((kib + $(cat "/proc/$p/status" 2>/dev/null | awk '/VmHWM/ { n = $2 } END { print n + 0 }')))
             ticks=$((ticks + $(sed 's/.*) //' "/proc/$p/stat" 2>/dev/null | awk '{ n = $12 + $13 } END { print n + 0 }')))
         done
+        [ "$kib" -le "$most" ] || most=$kib
         [ -n "$first" ] || [ "$done" -lt 1 ] || first=$ticks
         [ -n "$last" ] || [ "$done" -le "$steps" ] || last=$ticks
         sleep 0.2
     done
-    echo "$first $last $(getconf CLK_TCK) ${peak[*]}" |
-        awk '{ for (i = 4; i <= NF; i++) kib += $i; print ($2 - $1) / $3, int(kib / 1024) }'
+    echo "$first $last $(getconf CLK_TCK) $most" | awk '{ print ($2 - $1) / $3, int($4 / 1024) }'
 }
 
 ours() {
