@@ -32,7 +32,7 @@ func (e *Evaluation) RecallAt1() float64 {
 }
 
 // evalRows is the number of images embedded at once in evaluation.
-const evalRows = 64
+const evalRows = 32
 
 // evalPart is the images [lo, hi) of n that a rank embeds: whole blocks of evalRows, so that an image
 // is embedded in the same company, and to the same bits, by any number of workers.

@@ -124,8 +124,9 @@ func newTrainer(cfg *Config) (*trainer, error) {
 
 func (t *trainer) close() error { return t.net.Close() }
 
-// cacheBytes is the budget of decoded training images kept in memory.
-const cacheBytes = 1 << 30
+// cacheBytes is the budget of decoded training images kept in memory: all of a small set. Large sets
+// are packed, and then kept by the system as far as it has room.
+const cacheBytes = 256 << 20
 
 func (t *trainer) prepareData(r *recipe.Recipe) (err error) {
 	if t.cfg.Data, err = t.cfg.Data.With(DeliveryOf(r)); err != nil {

@@ -18,7 +18,7 @@ type dryBytes struct {
 // decoded images, and the figures that follow the gradients in the sums (losses, counts).
 const (
 	loadedBatches = 3
-	imageBudget   = 1 << 30
+	imageBudget   = 256 << 20
 	tailNumbers   = 5
 )
 

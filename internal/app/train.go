@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -125,6 +126,7 @@ func (o *trainOptions) prepare(ctx context.Context, r *recipe.Recipe, say *print
 
 // do runs a job in the output folder to its end and shows the outcome.
 func (o *trainOptions) do(ctx context.Context, stop <-chan struct{}, cmd *cobra.Command, j job, say *printer) (err error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent)) // the embedded server passes frames on
 	cluster, err := startCluster(ctx, o.nats, filepath.Join(o.out, "coordinator"))
 	if err != nil {
 		return err
