@@ -151,7 +151,7 @@ func lineChart(title, x, y string, curves []series) (template.HTML, error) {
 		p.Legend.Add(curve.name, line)
 	}
 	p.Y.Max += 0.22 * (p.Y.Max - p.Y.Min) // room for the legend above the curves
-	p.Legend.Top = true
+	p.Legend.Top, p.Legend.Left = true, true
 	c := vgsvg.New(13*vg.Centimeter, 8*vg.Centimeter)
 	p.Draw(vgdraw.New(c))
 	var b bytes.Buffer
