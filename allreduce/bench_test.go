@@ -9,18 +9,25 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkAllReduce sums 100 MB of float32 among N ranks of this process, and reports the bus
-// bandwidth S/t * 2(N-1)/N. Run it with -benchtime=10x.
-func BenchmarkAllReduce(b *testing.B) {
+// benchTransport is a way in which benchmarks connect ranks.
+type benchTransport struct {
+	name string
+	open opener
+}
+
+func benchTransports(b *testing.B) []benchTransport {
 	srv := startServer(b)
-	for _, tc := range []struct {
-		name string
-		open opener
-	}{
+	return []benchTransport{
 		{"memory", openMemory},
 		{"nats-tcp", openNATS(srv, false)},
 		{"nats-inprocess", openNATS(srv, true)},
-	} {
+	}
+}
+
+// BenchmarkAllReduce sums 100 MB of float32 among N ranks of this process, and reports the bus
+// bandwidth S/t * 2(N-1)/N. Run it with -benchtime=10x.
+func BenchmarkAllReduce(b *testing.B) {
+	for _, tc := range benchTransports(b) {
 		for _, world := range []int{2, 4} {
 			b.Run(fmt.Sprintf("%s/N=%d", tc.name, world), func(b *testing.B) {
 				benchAllReduce(b, rings(b, world, tc.open, defaultChunks), 25<<20)
@@ -78,15 +85,7 @@ func benchAllReduce(b *testing.B, all []*Ring, n int) {
 // maps of mixed examples, and reports what a rank sends and receives, before rounding, in GB/s each
 // way. Run it with -benchtime=20x.
 func BenchmarkExchange(b *testing.B) {
-	srv := startServer(b)
-	for _, tc := range []struct {
-		name string
-		open opener
-	}{
-		{"memory", openMemory},
-		{"nats-tcp", openNATS(srv, false)},
-		{"nats-inprocess", openNATS(srv, true)},
-	} {
+	for _, tc := range benchTransports(b) {
 		for _, wire := range []Wire{Float32, BFloat16} {
 			b.Run(fmt.Sprintf("%s/N=4/%v", tc.name, wire), func(b *testing.B) {
 				benchExchange(b, rings(b, 4, tc.open, defaultChunks), 5_000_000, wire)

@@ -15,10 +15,10 @@
 // # Invariants
 //
 //   - Nothing that happens within a step depends on the number of workers: batches, augmentations,
-//     pairs and lambdas are functions of (seed, step); gradients are sums over workers of a mean that
-//     is taken once, over the global batch.
+//     pairs and lambdas are functions of (seed, step); gradients are exact sums over shards of a mean
+//     that is taken once, over the global batch.
 //   - The optimizer is the last thing a step does, so an aborted step has changed nothing.
-//   - After the all-reduce all ranks hold the same bits, so they hold the same parameters for ever.
+//   - After the reduction all ranks hold the same bits, so they hold the same parameters for ever.
 //   - A generation meets first: whoever has done most steps gives its state to the others. A lost
 //     worker therefore costs at most the step in flight.
 //   - No step calls the coordinator. Beats go from a goroutine of their own, on their own connection.

@@ -17,7 +17,8 @@ import (
 // its denominator; smaller gradients have no effect in float32 either.
 const Unit = 1.0 / (1 << 44)
 
-// limitBits is the size of the largest sum: a bit is left for the sign and one for rounding.
+// limitBits is the size of the largest sum of n summands. Beside the sign a bit is left, for callers
+// that add two values where they announced one.
 const limitBits = 62
 
 // ErrRange is returned for a summand that is not finite or too large to be summed exactly. In
