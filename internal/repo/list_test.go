@@ -142,7 +142,7 @@ func walk(visit func(path string) error) error {
 		}
 		name = filepath.ToSlash(name)
 		if d.IsDir() {
-			if name == ".git" || name == ".cache" || name == "bin" || name == "runs" || name == "bench/out" {
+			if name == ".git" || name == ".cache" || name == ".gpu" || name == "bin" || name == "runs" || name == "bench/out" {
 				return filepath.SkipDir
 			}
 			return nil
