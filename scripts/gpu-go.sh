@@ -5,20 +5,21 @@
 #   scripts/gpu-go.sh test ./engine/cuda
 #   scripts/gpu-go.sh build -o bin/worker-gpu ./cmd/worker
 #
-# What it builds looks for the driver, libcuda.so.1, when it starts (engine/cuda/loader).
+# What it builds looks for the driver, libcuda.so.1, when it starts (engine/cuda/driver).
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 toolchain=$("$root/scripts/gpu-toolchain.sh")
 include=$toolchain/nvidia/cuda_runtime/include
 
+lib=$root/.gpu/lib driver=$root/engine/cuda/driver
 exec 9>"$root/.gpu/lib.lock"
 flock 9
-if [ ! "$root/.gpu/lib/libcuda.a" -nt "$root/engine/cuda/loader/loader.c" ] || [ ! "$root/.gpu/lib/libcuda.a" -nt "$toolchain/packages.txt" ]; then
-    sh "$root/engine/cuda/loader/build.sh" "$root/.gpu/lib" "$include"
+if [ ! "$lib/libcuda.a" -nt "$driver/driver.c" ] || [ ! "$lib/libcuda.a" -nt "$driver/entries.h" ]; then
+    sh "$driver/build.sh" "$lib"
 fi
 exec 9>&-
 
-export CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$include" CGO_LDFLAGS="-L$root/.gpu/lib -ldl"
+export CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$include" CGO_LDFLAGS="-L$lib -ldl"
 command=$1
 shift
 exec go "$command" -tags gpu "$@"
