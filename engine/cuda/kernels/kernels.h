@@ -69,28 +69,28 @@ KERNEL_T(weights_gradient, (float* dst, const T* src, int k, int c, int taps, in
 // partial[((image x slices + slice) x 2 + k) x c + channel] = mean (k = 0) and sum of squared distances from it
 // (k = 1) of the channel over a slice. slices = gridDim.y.
 KERNEL_T(norm_partial, (float* partial, const T* x, int area, int c))
-// Live batch norm: mean[c] and inverse[c] = 1/sqrt(biased variance + eps) from partial; if sums is not null,
+// Live batch norm: mean[c] and inverse[c] = 1/sqrt(biased variance + eps) from partial; if the sums are not null,
 // mean_sum[c] += mean and variance_sum[c] += unbiased variance (area >= 2). block (32, 8), grid ceil(c / 32).
-// rows is the y extent of the block of norm_partial's launch.
-KERNEL(batch_statistics, (float* mean, float* inverse, float* mean_sum, float* variance_sum, const float* partial, int slices, int rows, int area, int c, float eps))
+KERNEL(batch_statistics, (float* mean, float* inverse, float* mean_sum, float* variance_sum, const float* partial, int slices, int area, int c, float eps))
 // Batch norm with running statistics: mean = running_mean, inverse = 1/sqrt(running_var + eps). each(c)
 KERNEL(running_statistics, (float* mean, float* inverse, const float* running_mean, const float* running_var, float eps, int c))
 // Group norm: mean and inverse of each of the images x groups sets. warps(images * groups)
-KERNEL(group_statistics, (float* mean, float* inverse, const float* partial, int slices, int rows, int area, int c, int groups, int images, float eps))
+KERNEL(group_statistics, (float* mean, float* inverse, const float* partial, int slices, int area, int c, int groups, int images, float eps))
 // y = (x - mean[set]) inverse[set] weight[channel] + bias[channel], + residual (may be null), then max(., 0) if
 // relu is not 0. y may be x or residual. The images are gridDim.z.
 KERNEL_T(norm_apply, (T* y, const T* x, const T* residual, const float* mean, const float* inverse, const float* weight, const float* bias, int area, int c, int groups, int relu))
 // Backward, first pass. g = dy, or where y is not null dy masked by y > 0 (the output of a ReLU behind the norm).
 // partial[(image x slices + slice) x 2 + k][channel] = sum of g (k = 0), of g xhat (k = 1) over a slice.
 KERNEL_T(norm_backward_partial, (float* partial, const T* dy, const T* y, const T* x, const float* mean, const float* inverse, int area, int c, int groups))
-// sums[2][c] = sum of partial[count][2][c] over its first extent, count = images x slices; dbias[c] += sums[0],
-// dweight[c] += sums[1]. sums, or both gradients, may be null. block (32, 8), grid ceil(c / 32).
-KERNEL(norm_backward_reduce, (float* sums, float* dweight, float* dbias, const float* partial, int count, int c))
+// The sums of partial[count][2][c] over its first extent, count = images x slices: dbias[c] += that of g, dweight[c]
+// += that of g xhat, and for a live batch norm sums[c][2] = weight[c] x both. sums, or both gradients (and then
+// weight is still read if sums is not), may be null. block (32, 8), grid ceil(c / 32).
+KERNEL(norm_backward_reduce, (float* sums, float* dweight, float* dbias, const float* partial, const float* weight, int count, int c))
 // Group norm only: sums[set][2] = sum over slices and the set's channels of weight[channel] partial. warps(images * groups)
 KERNEL(group_backward_sums, (float* sums, const float* partial, const float* weight, int slices, int c, int groups, int images))
-// dx = inverse[set] (weight g - (s0 + xhat s1) / n), with s0, s1 the sums of weight g and weight g xhat over the
-// set and n its size. Batch norm (groups = c) gives sums[2][c] of norm_backward_reduce, which hold no weight;
-// group norm gives sums[set][2] of group_backward_sums. Null sums: statistics are constants (frozen), dx = inverse weight g.
+// dx = inverse[set] (weight g - (s0 + xhat s1) / n), with s0, s1 = sums[set][2] the sums of weight g and weight g xhat
+// over the set, of norm_backward_reduce (batch norm) or group_backward_sums, and n = area x c / groups its size.
+// Null sums: statistics are constants (frozen), dx = inverse weight g.
 // If dresidual is not null it receives g. dx or dresidual may be dy.
 KERNEL_T(norm_backward_apply, (T* dx, T* dresidual, const T* dy, const T* y, const T* x, const float* mean, const float* inverse, const float* weight, const float* sums, int area, int c, int groups))
 
