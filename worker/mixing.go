@@ -20,11 +20,29 @@ type mixing struct {
 	k             int
 	first, second []int32
 	lambda        []float32
-	partners      []float32       // images or feature maps: own rows, then others' in the order of needs
-	operator      metrix.Operator // own mixed rows, over partners
-	rows, grads   []float32       // V x d: all mixed embeddings; gradient by them
-	acc           []int64         // exact sum of the gradients of shards of anchors
-	tapes         tapes           // forwards of own mixed rows, by shard; at feature level of the head only
+	partners      partners
+	rows, grads   []float32 // V x d: all mixed embeddings; gradient by them
+	acc           []int64   // exact sum of the gradients of shards of anchors
+	tapes         tapes     // forwards of own mixed rows, by shard; at feature level of the head only
+}
+
+// partners is the images or feature maps that a worker mixes, where they lie: its own are those of
+// the batch and are not copied.
+type partners struct {
+	width  int
+	lo, hi int // own rows of the batch
+	own    []float32
+	ids    []int32 // rows of other workers, ascending
+	others []float32
+}
+
+// row is the image or feature map of a row of the batch.
+func (p *partners) row(row int32) []float32 {
+	if i := int(row); i >= p.lo && i < p.hi {
+		return p.own[(i-p.lo)*p.width:][:p.width]
+	}
+	i, _ := slices.BinarySearch(p.ids, row)
+	return p.others[i*p.width:][:p.width]
 }
 
 // release gives the tapes back; a nil mixing has none.
@@ -77,7 +95,6 @@ func (t *trainer) mixRows(ctx context.Context, g *generation, b *batch) (_ *mixi
 	if m.partners, err = t.partners(ctx, g, b, m); err != nil {
 		return nil, err
 	}
-	m.operator = m.ownOperator(g)
 	m.rows = make([]float32, len(m.first)*t.dim)
 	m.grads, m.acc = make([]float32, len(m.rows)), make([]int64, len(m.rows))
 	if err := t.embedMixed(g, m); err != nil {
@@ -99,33 +116,30 @@ func (t *trainer) width(level string) int {
 	return t.network.Input.Size()
 }
 
-// partners returns the images or feature maps that this worker mixes: its own rows, then those that
-// it needs from others, in the order of needs. Images of other workers' rows are loaded by their
-// place in the plan, which every worker knows; feature maps travel from their owners.
-func (t *trainer) partners(ctx context.Context, g *generation, b *batch, m *mixing) ([]float32, error) {
-	width, needs := t.width(m.level), m.needs(g, int(g.rank))
-	rows := make([]float32, (g.hi-g.lo+len(needs))*width)
-	own, others := rows[:(g.hi-g.lo)*width], rows[(g.hi-g.lo)*width:]
+// partners finds the images or feature maps that this worker mixes. Images of other workers' rows are
+// loaded by their place in the plan, which every worker knows; feature maps travel from their owners.
+func (t *trainer) partners(ctx context.Context, g *generation, b *batch, m *mixing) (partners, error) {
+	p := partners{width: t.width(m.level), lo: g.lo, hi: g.hi, own: b.images, ids: m.needs(g, int(g.rank))}
+	p.others = make([]float32, len(p.ids)*p.width)
 	if m.level == metrix.LevelInput {
-		copy(own, b.images)
-		items := make([]sampler.Item, len(needs))
-		for i, row := range needs {
+		items := make([]sampler.Item, len(p.ids))
+		for i, row := range p.ids {
 			items[i] = b.items[row]
 		}
-		return rows, t.source.fill(ctx, others, items)
+		return p, t.source.fill(ctx, p.others, items)
 	}
-	copy(own, t.features)
-	t.round(own)
+	p.own = t.features
 	send, recv := make([][]float32, g.world), make([][]float32, g.world)
+	rest := p.others
 	for rank := range g.world {
 		for _, row := range between(m.needs(g, rank), g.lo, g.hi) {
-			send[rank] = append(send[rank], own[(int(row)-g.lo)*width:][:width]...)
+			send[rank] = append(send[rank], p.row(row)...)
 		}
 		lo, hi := g.span(rank)
-		n := len(between(needs, lo, hi)) * width
-		recv[rank], others = others[:n], others[n:]
+		n := len(between(p.ids, lo, hi)) * p.width
+		recv[rank], rest = rest[:n], rest[n:]
 	}
-	return rows, g.ring.Exchange(ctx, t.step, "feature maps", send, recv, t.wire)
+	return p, g.ring.Exchange(ctx, t.step, "feature maps", send, recv, t.wire)
 }
 
 // round gives feature maps that stay here the precision of those that travel, so that it does not
@@ -136,20 +150,23 @@ func (t *trainer) round(x []float32) {
 	}
 }
 
-// ownOperator makes own mixed rows from partners.
-func (m *mixing) ownOperator(g *generation) metrix.Operator {
-	needs := m.needs(g, int(g.rank))
-	place := func(row int32) int32 {
-		if i, ok := slices.BinarySearch(needs, row); ok {
-			return int32(g.hi - g.lo + i)
+// mixShard makes the mixed images or feature maps of own shard i: of n rows, n x k.
+func (t *trainer) mixShard(g *generation, m *mixing, i int) []float32 {
+	p, n := &m.partners, t.shardRows()*m.k
+	out := make([]float32, n*p.width)
+	// Two rows are enough to mix from, whatever their number in the batch.
+	pair, mix := make([]float32, 2*p.width), metrix.Operator{{J: 1}}
+	for at := range n {
+		v := g.lo*m.k + i*n + at
+		copy(pair, p.row(m.first[v]))
+		copy(pair[p.width:], p.row(m.second[v]))
+		if m.level == metrix.LevelFeature {
+			t.round(pair)
 		}
-		return row - int32(g.lo)
+		mix[0].Lambda = m.lambda[v]
+		mix.Apply(out[at*p.width:][:p.width], pair, p.width)
 	}
-	var o metrix.Operator
-	for v := g.lo * m.k; v < g.hi*m.k; v++ {
-		o = append(o, metrix.Pair{I: place(m.first[v]), J: place(m.second[v]), Lambda: m.lambda[v]})
-	}
-	return o
+	return out
 }
 
 // embedMixed embeds own mixed rows, shard by shard, into their place in m.rows.
@@ -157,7 +174,7 @@ func (t *trainer) embedMixed(g *generation, m *mixing) error {
 	n := t.shardRows() * m.k
 	for i := range g.own.Count {
 		clear(t.layout.buffers.of(t.sums))
-		tp, err := t.forwardMixed(m, i)
+		tp, err := t.forwardMixed(g, m, i)
 		if err != nil {
 			return err
 		}
@@ -174,11 +191,8 @@ func (t *trainer) embedMixed(g *generation, m *mixing) error {
 }
 
 // forwardMixed mixes and embeds the mixed rows of own shard i.
-func (t *trainer) forwardMixed(m *mixing, i int) (tp tape, err error) {
-	n := t.shardRows() * m.k
-	width := t.width(m.level)
-	mixed := make([]float32, n*width)
-	m.operator[i*n:(i+1)*n].Apply(mixed, m.partners, width)
+func (t *trainer) forwardMixed(g *generation, m *mixing, i int) (tp tape, err error) {
+	n, mixed := t.shardRows()*m.k, t.mixShard(g, m, i)
 	if m.level == metrix.LevelInput {
 		return t.forward(mixed, n)
 	}
@@ -193,7 +207,7 @@ func (t *trainer) backwardMixed(g *generation, m *mixing, i int) (dMixed []float
 	at := g.lo*m.k*t.dim + i*n
 	tp := m.tapes[i]
 	if t.recompute {
-		if tp, err = t.forwardMixed(m, i); err != nil {
+		if tp, err = t.forwardMixed(g, m, i); err != nil {
 			return nil, err
 		}
 		defer tp.release()
@@ -220,8 +234,7 @@ func (t *trainer) returnGradients(ctx context.Context, g *generation, m *mixing,
 		}
 		return elsewhere
 	}
-	var back metrix.Operator // transposed: from mixed rows that touch own ones, ascending
-	counts := make([]int, g.world)
+	back := make([]metrix.Operator, g.world) // transposed: from a rank's mixed rows that touch own ones, ascending
 	send, recv := make([][]float32, g.world), make([][]float32, g.world)
 	for rank := range g.world {
 		lo, hi := g.span(rank)
@@ -233,24 +246,19 @@ func (t *trainer) returnGradients(ctx context.Context, g *generation, m *mixing,
 			if owner := g.owner(int(m.second[v])); mine && owner != rank {
 				send[owner] = append(send[owner], dMixed[(v-lo*m.k)*width:][:width]...)
 			}
-			counts[rank]++
-			back = append(back, metrix.Pair{I: place(m.first[v]), J: place(m.second[v]), Lambda: m.lambda[v]})
+			back[rank] = append(back[rank], metrix.Pair{I: place(m.first[v]), J: place(m.second[v]), Lambda: m.lambda[v]})
 		}
-	}
-	t.round(dMixed)
-	grads := make([]float32, len(back)*width)
-	for rank, at := 0, 0; rank < g.world; rank++ {
-		part := grads[at : at+counts[rank]*width]
-		at += len(part)
-		if rank == int(g.rank) {
-			copy(part, dMixed)
-		} else {
-			recv[rank] = part
+		if rank != int(g.rank) {
+			recv[rank] = make([]float32, len(back[rank])*width)
 		}
 	}
 	if err := g.ring.Exchange(ctx, t.step, "feature gradients", send, recv, t.wire); err != nil {
 		return err
 	}
-	back.Transpose(dFeatures, grads, width)
+	t.round(dMixed)
+	recv[g.rank] = dMixed
+	for rank, o := range back {
+		o.Transpose(dFeatures, recv[rank], width)
+	}
 	return nil
 }
