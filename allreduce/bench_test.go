@@ -21,6 +21,7 @@ func benchTransports(b *testing.B) []benchTransport {
 		{"memory", openMemory},
 		{"nats-tcp", openNATS(srv, false)},
 		{"nats-inprocess", openNATS(srv, true)},
+		{"shared-memory", local(openNATS(srv, false))},
 	}
 }
 

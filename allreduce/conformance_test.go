@@ -19,6 +19,7 @@ func TestConformance(t *testing.T) {
 		"memory":         openMemory,
 		"nats tcp":       openNATS(srv, false),
 		"nats inprocess": openNATS(srv, true),
+		"shared memory":  local(openNATS(srv, false)),
 	} {
 		for world := 1; world <= 5; world++ {
 			t.Run(fmt.Sprintf("%s/world %d", name, world), func(t *testing.T) {

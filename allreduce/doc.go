@@ -1,6 +1,7 @@
 // Package allreduce sums and moves float32 vectors among the ranks of one generation of a run, on
 // a ring or straight from rank to rank, over a Transport: memory inside one process, core NATS
-// between processes and machines.
+// between processes and machines, and over NATS shared memory between processes of one machine
+// (Local).
 //
 // # The ring
 //

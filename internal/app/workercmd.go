@@ -129,7 +129,13 @@ func (o *workerOptions) work(cmd *cobra.Command) (err error) {
 		return err
 	}
 	cfg.Host, cfg.Stop, cfg.Logger = host, stop, log
-	cfg.Connect = func(rc allreduce.Config) (allreduce.Transport, error) { return allreduce.NATS(data, rc) }
+	cfg.Connect = func(rc allreduce.Config) (allreduce.Transport, error) {
+		t, err := allreduce.NATS(data, rc)
+		if err != nil {
+			return nil, err
+		}
+		return allreduce.Local(t, rc), nil
+	}
 	log.Info("worker ready", "run", cfg.Run, "name", cfg.Name, "engine", engineDescription(cfg.Engine), "threads", cfg.Threads)
 	if _, err = worker.Run(ctx, *cfg); errors.Is(err, worker.ErrStopped) {
 		return cli.ErrInterrupted
