@@ -9,7 +9,8 @@ same distribution, not one by one.
     python3 bench/peers/icons_train.py --data DIR --recipe recipes/icons.yaml --seed 1 --json
 
 Without --recipe the defaults below hold; flags win over the recipe. It covers what such a recipe
-uses: the network conv4 with group norm, multi-similarity, Metrix at embedding level, AdamW.
+uses: the network conv4 with group norm; contrastive, multi-similarity and proxy anchor; Metrix at
+the input, feature and embedding level, with all or the k hardest negatives; AdamW.
 """
 
 import argparse
@@ -38,18 +39,25 @@ SETTINGS = {
     "std": ([0.229, 0.224, 0.225], "data.std"),
     "dim": (128, "model.dim"),
     "width": (32, "model.width"),
-    "beta": (18.0, "loss.params.beta"),
-    "gamma": (75.0, "loss.params.gamma"),
-    "margin": (0.77, "loss.params.margin"),
+    "loss": ("multi_similarity", "loss.form"),
+    "reduction": ("default", "loss.reduction"),
+    "beta": (18.0, "loss.params.beta"),  # of multi-similarity
+    "gamma": (75.0, "loss.params.gamma"),  # of multi-similarity
+    "margin": (0.0, "loss.params.margin"),  # 0: the loss's own, MARGINS
+    "alpha": (32.0, "loss.params.alpha"),  # of proxy anchor
+    "delta": (0.1, "loss.params.delta"),  # of proxy anchor
     "mix": ("none", "mix.level"),
     "mix_weight": (0.4, "mix.weight"),
     "mix_alpha": (2.0, "mix.alpha"),
     "mix_pairs": ("both", "mix.pairs"),
+    "mix_per": ("step", "mix.per"),
+    "hardest": (0, "mix.hardest"),  # 0: all negatives, 1 below the embedding level
     "classes": (16, "batch.classes"),
     "images": (4, "batch.images"),
     "shards": (0, "batch.shards"),  # 0: as many as classes
     "lr": (1e-3, "optimizer.lr"),
     "weight_decay": (1e-4, "optimizer.weight_decay"),
+    "proxy_lr_scale": (100.0, "optimizer.proxy_lr_scale"),
     "clip_value": (10.0, "optimizer.clip_value"),
     "schedule": ("constant", "schedule.name"),
     "warmup_epochs": (0.0, "schedule.warmup_epochs"),
@@ -66,15 +74,22 @@ FIXED = {
     "model.arch": ("conv4",),
     "model.norm": ("group",),
     "model.pretrained": ("",),
-    "loss.form": ("multi_similarity",),
-    "mix.level": ("none", "embed"),
-    "mix.per": ("step",),
-    "mix.hardest": (0,),
+    "loss.form": ("contrastive", "multi_similarity", "proxy_anchor"),
+    "loss.reduction": ("default", "paper", "nonzero"),
+    "mix.level": ("none", "input", "feature", "embed"),
+    "mix.partners": ("batch",),
+    "mix.input": (),
+    "mix.feature": (),
+    "mix.embed": (),
+    "memory.size": (0,),
+    "semi.labelled": (1,),
     "optimizer.name": ("adamw",),
     "optimizer.clip_norm": (0,),
     "schedule.head_only_epochs": (0,),
     "train.steps": (0,),
 }
+
+MARGINS = {"contrastive": 0.5, "multi_similarity": 0.77, "proxy_anchor": 0.0}
 
 
 # ---------------------------------------------------------------------------------------- images
@@ -223,8 +238,9 @@ def conv(inputs, outputs, stride):
 
 
 class Conv4(nn.Module):
-    """Four 3x3 convolutions with group norm, the last in a residual; average + maximum pooling, a
-    linear layer, unit rows. Weights are normal with variance 2 / fan_out, biases 0."""
+    """Four 3x3 convolutions with group norm, the last in a residual (the trunk); average + maximum
+    pooling, a linear layer, unit rows (the head). Weights are normal with variance 2 / fan_out,
+    biases 0."""
 
     def __init__(self, width, dim):
         super().__init__()
@@ -238,70 +254,140 @@ class Conv4(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.embedding.bias)
 
-    def forward(self, x):
+    def trunk(self, x):
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
         x = F.relu(self.conv2(x))
         x = F.relu(self.conv3(x))
-        x = F.relu(x + self.conv4(x))
+        return F.relu(x + self.conv4(x))
+
+    def head(self, x):
         x = x.mean((2, 3)) + x.amax((2, 3))
         return F.normalize(self.embedding(x), eps=1e-12)
 
+    def forward(self, x):
+        return self.head(self.trunk(x))
+
 
 # ------------------------------------------------------------------------------------------ loss
+#
+# A term of the loss is made of three matrices, one row an anchor, one column a candidate: the
+# similarity s, the weight of the candidate as a positive, its weight as a negative. Of clean
+# candidates one weight is 1 and the other 0, of a mix they are lambda and 1 - lambda, and both are
+# 0 where a candidate is none of this anchor's.
 
 
-def log1p_sum(exponents, weight=None):
-    """log(1 + sum of weight x e^exponents) over the last axes of each anchor."""
-    exponents = exponents.flatten(1)
-    if weight is not None:
-        exponents = exponents + math.log(max(weight, 1e-30))
-    zero = exponents.new_zeros(len(exponents), 1)
-    return torch.logsumexp(torch.cat([zero, exponents], 1), 1)
+def log1p_sum(exponent, weight):
+    """log(1 + sum of weight x e^exponent) of each anchor."""
+    exponent = exponent + weight.clamp(min=1e-30).log()
+    exponent = exponent.masked_fill(weight == 0, -math.inf)
+    zero = exponent.new_zeros(len(exponent), 1)
+    return torch.logsumexp(torch.cat([zero, exponent], 1), 1)
 
 
-def multi_similarity(positive, negative, cfg, label=None):
-    """(1/b) log(1 + sum y e^{-b(s-m)}) + (1/g) log(1 + sum (1-y) e^{g(s-m)}), mean over anchors.
+def contrastive(s, positive, negative, anchors, cfg):
+    """sum of -s, and of [s-m]+, mean over anchors; reduced by nonzero: [1-s]+ in place of -s, and
+    each sum divided by how many of its terms are above 0."""
+    pushed = negative * F.relu(s - cfg.margin)
+    if cfg.reduction != "nonzero":
+        return (pushed - positive * s).sum() / anchors
+    pulled = positive * F.relu(1 - s)
+    return sum(part.sum() / max(1, (part > 0).sum().item()) for part in (pulled, pushed))
 
-    Both arguments are similarities, one row an anchor; label is y of mixed examples, which are
-    positives with weight y and negatives with weight 1 - y.
+
+def multi_similarity(s, positive, negative, anchors, cfg):
+    """(1/b) log(1 + sum e^{-b(s-m)}) + (1/g) log(1 + sum e^{g(s-m)}), mean over anchors."""
+    pulled = log1p_sum(-cfg.beta * (s - cfg.margin), positive) / cfg.beta
+    pushed = log1p_sum(cfg.gamma * (s - cfg.margin), negative) / cfg.gamma
+    return (pulled + pushed).sum() / anchors
+
+
+def proxy_anchor(s, positive, negative, anchors, cfg):
+    """log(1 + sum e^{-a(s-d)}), mean over the proxies whose class is in the batch, plus
+    log(1 + sum e^{a(s+d)}), mean over all proxies."""
+    pulled = log1p_sum(-cfg.alpha * (s - cfg.delta), positive)
+    pushed = log1p_sum(cfg.alpha * (s + cfg.delta), negative)
+    return pulled.sum() / cfg.classes + pushed.sum() / anchors
+
+
+LOSSES = {"contrastive": contrastive, "multi_similarity": multi_similarity, "proxy_anchor": proxy_anchor}
+
+
+class Mixing:
+    """What one step mixes: one of the two types of pairs, and lambda for the step or for each pair."""
+
+    def __init__(self, size, cfg, rng):
+        pairs = cfg.mix_pairs
+        if cfg.loss == "proxy_anchor":
+            pairs = "positive_negative"
+        elif pairs == "both":
+            pairs = ("positive_negative", "anchor_negative")[rng.randint(2)]
+        self.anchor_negative = pairs == "anchor_negative"
+        shape = (size, size) if cfg.mix_per == "pair" else ()
+        lam = torch.as_tensor(rng.beta(cfg.mix_alpha, cfg.mix_alpha, shape), dtype=torch.float32)
+        self.lam = lam.expand(size, size)  # of the pair (first, second)
+
+
+def hardest(similar, allowed, k):
+    """The k most similar allowed columns of each row, ties to the lower; all of them if k is 0."""
+    ranked = similar.detach().double().masked_fill(~allowed, -math.inf).argsort(dim=1, descending=True, stable=True)
+    least = int(allowed.sum(1).min())
+    return ranked[:, : min(k, least) if k else least]
+
+
+def embedding_mixes(similar, gram, own, other, mixing, cfg):
+    """s(a, mix) of every anchor with the re-normalised mixes of its first x second rows, and lambda.
+
+    similar is anchors x rows; own and other mark the anchor's first rows and its negatives. Every
+    batch has as many rows of each class, so all anchors have as many first rows.
     """
-    rest = None if label is None else 1 - label
-    pulled = log1p_sum(-cfg.beta * (positive - cfg.margin), label) / cfg.beta
-    pushed = log1p_sum(cfg.gamma * (negative - cfg.margin), rest) / cfg.gamma
-    return (pulled + pushed).mean()
+    first = own.nonzero()[:, 1].view(len(own), -1)
+    second = hardest(similar, other, cfg.hardest)
+    to_first, to_second = similar.gather(1, first)[:, :, None], similar.gather(1, second)[:, None, :]
+    first, second = first[:, :, None], second[:, None, :]
+    lam = mixing.lam[first, second]
+    squared = lam**2 + (1 - lam) ** 2 + 2 * lam * (1 - lam) * gram[first, second]
+    s = (lam * to_first + (1 - lam) * to_second) / squared.clamp(min=1e-6).sqrt()
+    return s.flatten(1), lam.flatten(1)
 
 
-def mixed_similarity(gram, first, second, lam):
-    """s(a, mix(x, y)) of every anchor with the re-normalised mix of every pair first x second."""
-    anchor = torch.arange(len(gram))[:, None]
-    to_first, to_second = gram[anchor, first], gram[anchor, second]
-    between = gram[first[:, :, None], second[:, None, :]]
-    length = (lam**2 + (1 - lam) ** 2 + 2 * lam * (1 - lam) * between).clamp(min=1e-6).sqrt()
-    return (lam * to_first[:, :, None] + (1 - lam) * to_second[:, None, :]) / length
+def network_mixes(network, images, features, rows, different, mixing, cfg):
+    """The embeddings of the mixes of each row with its k hardest negatives, which go through the
+    network from the images or from the feature maps on; with their first rows and their lambda."""
+    second = hardest(rows @ rows.T, different, cfg.hardest)
+    first = torch.arange(len(rows))[:, None].expand_as(second).flatten()
+    second = second.flatten()
+    lam = mixing.lam[first, second]
+    source, embed = (images, network) if cfg.mix == "input" else (features, network.head)
+    share = lam[:, None, None, None]
+    return embed(share * source[first] + (1 - share) * source[second]), first, lam
 
 
-def loss_of(rows, labels, cfg, rng):
-    """The clean loss and, if the recipe mixes, cfg.mix_weight times the mixed one.
-
-    Every batch has the same number of rows of each of its classes, so positives and negatives of
-    all anchors form rectangles.
-    """
-    gram = rows @ rows.T
+def loss_of(network, proxies, images, labels, cfg, rng):
+    """The clean loss and, if the recipe mixes, cfg.mix_weight times the mixed one."""
+    features = network.trunk(images)
+    rows = network.head(features)
     same = labels[:, None] == labels[None, :]
     itself = torch.eye(len(labels), dtype=torch.bool)
-    positive = (same & ~itself).nonzero()[:, 1].view(len(labels), -1)
-    negative = (~same).nonzero()[:, 1].view(len(labels), -1)
-    loss = multi_similarity(gram.gather(1, positive), gram.gather(1, negative), cfg)
+    anchors, own, other, is_first = rows, same & ~itself, ~same, itself
+    if cfg.loss == "proxy_anchor":
+        anchors = F.normalize(proxies, eps=1e-12)
+        own = torch.arange(len(proxies))[:, None] == labels[None, :]
+        other = ~own
+    similar, measure = anchors @ rows.T, LOSSES[cfg.loss]
+    loss = measure(similar, own.float(), other.float(), len(anchors), cfg)
     if cfg.mix == "none":
         return loss
-    first, lam = positive, rng.beta(cfg.mix_alpha, cfg.mix_alpha)
-    pairs = cfg.mix_pairs
-    if pairs == "both":
-        pairs = ("positive_negative", "anchor_negative")[rng.randint(2)]
-    if pairs == "anchor_negative":
-        first = torch.arange(len(labels))[:, None]
-    similar = mixed_similarity(gram, first, negative, lam)
-    return loss + cfg.mix_weight * multi_similarity(similar, similar, cfg, label=lam)
+    mixing = Mixing(len(labels), cfg, rng)
+    if mixing.anchor_negative:
+        own = is_first
+    if cfg.mix == "embed":
+        present = own.any(1)
+        s, lam = embedding_mixes(similar[present], rows @ rows.T, own[present], other[present], mixing, cfg)
+        used = torch.ones_like(s)
+    else:
+        mixed, first, lam = network_mixes(network, images, features, rows, ~same, mixing, cfg)
+        s, used = anchors @ mixed.T, own[:, first].float()
+    return loss + cfg.mix_weight * measure(s, used * lam, used * (1 - lam), len(anchors), cfg)
 
 
 # ------------------------------------------------------------------------------------ evaluation
@@ -343,12 +429,16 @@ def learning_rate(step, per_epoch, cfg):
     return rate
 
 
-def optimizer_of(network, cfg):
-    """AdamW with PyTorch's constants; biases and norms do not decay."""
+def optimizer_of(network, proxies, cfg):
+    """AdamW with PyTorch's constants; biases and norms do not decay, proxies learn faster."""
     decaying = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decaying, "weight_decay": cfg.weight_decay}, {"params": others, "weight_decay": 0}]
-    return torch.optim.AdamW(groups, lr=cfg.lr)
+    groups = [
+        {"params": decaying, "weight_decay": cfg.weight_decay, "scale": 1},
+        {"params": others, "weight_decay": 0, "scale": 1},
+        {"params": [proxies], "weight_decay": cfg.weight_decay, "scale": cfg.proxy_lr_scale},
+    ]
+    return torch.optim.AdamW(groups[: 3 if cfg.loss == "proxy_anchor" else 2], lr=cfg.lr)
 
 
 def train(cfg):
@@ -360,8 +450,10 @@ def train(cfg):
     test_images, test_labels = read_split(root, "Ebay_test.txt")
     views = torch.from_numpy(np.stack([eval_view(image, cfg) for image in test_images]))
 
-    network = Conv4(cfg.width, cfg.dim)
-    optimizer = optimizer_of(network, cfg)
+    network = Conv4(cfg.width, cfg.dim).to(memory_format=torch.channels_last)
+    classes = int(labels.max()) + 1
+    proxies = nn.Parameter(torch.randn(classes, cfg.dim) * math.sqrt(2 / classes))
+    optimizer = optimizer_of(network, proxies, cfg)
     per_epoch = steps_per_epoch(labels, cfg)
     untrained = evaluate(network, views, test_labels, cfg)
     best, step, started = untrained, 0, time.time()
@@ -370,12 +462,12 @@ def train(cfg):
         for batch in epoch_batches(labels, cfg, rng):
             pixels = torch.from_numpy(np.stack([train_view(images[i], cfg, rng) for i in batch]))
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, per_epoch, cfg)
-            loss = loss_of(network(pixels), torch.as_tensor(labels[batch]), cfg, rng)
+                group["lr"] = learning_rate(step, per_epoch, cfg) * group["scale"]
+            loss = loss_of(network, proxies, pixels, torch.as_tensor(labels[batch]), cfg, rng)
             optimizer.zero_grad()
             loss.backward()
             if cfg.clip_value > 0:
-                nn.utils.clip_grad_value_(network.parameters(), cfg.clip_value)
+                nn.utils.clip_grad_value_([p for g in optimizer.param_groups for p in g["params"]], cfg.clip_value)
             optimizer.step()
             losses.append(loss.item())
             step += 1
@@ -386,6 +478,7 @@ def train(cfg):
             print(f"epoch {epoch + 1}: loss {np.mean(losses):.4f}, {describe(final)}", file=sys.stderr)
     return {
         "seed": cfg.seed,
+        "loss_form": cfg.loss,
         "mix": cfg.mix,
         "steps": step,
         "seconds": round(time.time() - started, 1),
@@ -429,13 +522,16 @@ def settings():
     for name, (default, path) in SETTINGS.items():
         if getattr(cfg, name) is None:
             value = recipe_value(recipe, path)
-            if value is None:
+            if value is None or value == {}:
                 value = default
             elif not isinstance(default, (list, str)):
                 value = type(default)(value)  # YAML reads 1e-3 as a string
             setattr(cfg, name, value)
     cfg.resize = cfg.resize or (cfg.size * 8 + 3) // 7
     cfg.shards = cfg.shards or cfg.classes
+    cfg.margin = cfg.margin or MARGINS[cfg.loss]
+    if cfg.mix in ("input", "feature"):
+        cfg.hardest = cfg.hardest or 1
     return cfg
 
 
