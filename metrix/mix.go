@@ -104,6 +104,15 @@ func DrawMix(cfg MixConfig, seed uint64, step run.Step) Mix {
 	return m
 }
 
+// PairsOf returns the type of pair that a form mixes in this step: Pairs, but positives with negatives
+// where the form has proxies.
+func (m Mix) PairsOf(f Form) PairType {
+	if f.UsesProxies() {
+		return PositiveNegative
+	}
+	return m.Pairs
+}
+
 // Lambdas returns the lambda of each pair (first[i], second[i]) of a batch of size rows, as the
 // step has drawn it.
 func (m Mix) Lambdas(size int, first, second []int32) []float32 {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/metrixml/metrix/allreduce"
 	"github.com/metrixml/metrix/run"
 )
 
@@ -18,10 +19,14 @@ type StepRecord struct {
 	Epoch           int         `json:"epoch"`
 	Loss            *Loss       `json:"loss,omitempty"`
 	LearningRate    float64     `json:"learning_rate,omitempty"`
+	MixLevel        string      `json:"mix_level,omitempty"` // where this step mixed, and which pairs
+	MixPairs        string      `json:"mix_pairs,omitempty"`
 	Lambda          float64     `json:"lambda,omitempty"`
 	ImagesPerSecond float64     `json:"images_per_second,omitempty"`
 	Generation      uint64      `json:"generation"`
 	Workers         int         `json:"workers"`
+	SentBytes       int64       `json:"sent_bytes,omitempty"`  // by rank 0 since the record before,
+	SentFrames      int64       `json:"sent_frames,omitempty"` // in frames, whose headers are in the bytes
 	Evaluation      *Evaluation `json:"evaluation,omitempty"`
 }
 
@@ -29,6 +34,7 @@ type StepRecord struct {
 type journal struct {
 	file *os.File
 	buf  *bufio.Writer
+	sent allreduce.Stats // of the ring, up to the last record
 }
 
 // journalPath is the step log of an output folder.

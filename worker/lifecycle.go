@@ -136,8 +136,13 @@ func (t *trainer) record(g *generation, loss *Loss, e *Evaluation) StepRecord {
 	if loss != nil {
 		rec.LearningRate = t.schedule.LR(int64(t.step-1), t.sampler.StepsPerEpoch())
 		rec.ImagesPerSecond = round3(t.rate.perSecond() * float64(t.sampler.Rows()) / float64(max(g.hi-g.lo, 1)))
-		rec.Lambda = round3(t.mix.Lambda)
+		if rec.Lambda = round3(t.mix.Lambda); t.mix.Weight > 0 {
+			rec.MixLevel, rec.MixPairs = t.mix.Level, t.mix.PairsOf(t.form).String()
+		}
 	}
+	sent := g.ring.Stats()
+	rec.SentBytes, rec.SentFrames = sent.BytesSent-g.journal.sent.BytesSent, sent.FramesSent-g.journal.sent.FramesSent
+	g.journal.sent = sent
 	return rec
 }
 

@@ -8,12 +8,19 @@ import (
 
 	"github.com/metrixml/metrix/dataset"
 	"github.com/metrixml/metrix/internal/draw"
+	"github.com/metrixml/metrix/recipe"
 	"github.com/metrixml/metrix/run"
 	"github.com/metrixml/metrix/sampler"
 )
 
-// prefetch is the number of batches that wait decoded ahead of the step, beside the one in use.
-const prefetch = 2
+// BatchesAhead is the number of batches whose images wait, decoded, beside the one in use. With the
+// gradient cache, which is there to save memory, none does: a step then waits for its images.
+func BatchesAhead(r *recipe.Recipe) int {
+	if r.Batch.GradientCache == "on" {
+		return 0
+	}
+	return 2
+}
 
 // batch is what one step trains on: the plan of the whole global batch and this worker's images.
 type batch struct {
@@ -30,6 +37,7 @@ type source struct {
 	images    *dataset.Cache
 	transform *dataset.Transform
 	threads   int
+	ahead     int // batches that are loaded before they are asked for
 }
 
 // rowSize is the number of floats of one image.
@@ -65,12 +73,12 @@ type loader struct {
 func startLoader(ctx context.Context, src *source, lo, hi int, first, end run.Step) *loader {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &loader{
-		batches: make(chan *batch, prefetch),
-		free:    make(chan []float32, prefetch+1),
+		batches: make(chan *batch, src.ahead),
+		free:    make(chan []float32, src.ahead+1),
 		done:    make(chan struct{}),
 		cancel:  cancel,
 	}
-	for range prefetch + 1 {
+	for range src.ahead + 1 {
 		l.free <- make([]float32, (hi-lo)*src.rowSize())
 	}
 	go l.work(ctx, src, lo, hi, first, end)

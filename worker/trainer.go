@@ -95,16 +95,27 @@ type part struct{ lo, hi int }
 
 func (p part) of(block []float32) []float32 { return block[p.lo:p.hi:p.hi] }
 
-// layout is the order of the flat blocks: t.weights holds params and proxies; t.sums and t.acc hold
-// their gradients, then the sums of batch statistics, then the tail.
-type layout struct{ params, proxies, buffers, tail part }
+// layout is the order of the flat blocks: t.weights holds params, which are those of the trunk and of
+// the head, and proxies; t.sums and t.acc hold their gradients, then the sums of batch statistics, then
+// the tail.
+type layout struct{ trunk, head, params, proxies, buffers, tail part }
 
-func layOut(params, proxies, buffers int) layout {
-	l := layout{params: part{0, params}}
+func layOut(trunk, params, proxies, buffers int) layout {
+	l := layout{trunk: part{0, trunk}, head: part{trunk, params}, params: part{0, params}}
 	l.proxies = part{params, params + proxies}
 	l.buffers = part{l.proxies.hi, l.proxies.hi + buffers}
 	l.tail = part{l.buffers.hi, l.buffers.hi + tailFloats}
 	return l
+}
+
+// trunkParams is the number of parameters of the trunk, which come before the head's.
+func trunkParams(m *model.Network) (n int) {
+	for _, p := range m.Params {
+		if p.Stage == model.Trunk {
+			n = p.Offset + p.Size
+		}
+	}
+	return n
 }
 
 func newTrainer(cfg *Config) (*trainer, error) {
@@ -139,7 +150,7 @@ func (t *trainer) prepareData(r *recipe.Recipe) (err error) {
 	t.limits = dataset.DefaultLimits()
 	transform := TransformOf(r)
 	t.source = &source{
-		seed: r.Seed, sampler: t.sampler, threads: t.cfg.Threads,
+		seed: r.Seed, sampler: t.sampler, threads: t.cfg.Threads, ahead: BatchesAhead(r),
 		images: train.Cache(cacheBytes, t.limits), transform: &transform,
 	}
 	return transform.Validate()
@@ -232,7 +243,7 @@ func (t *trainer) prepareOptimizer(r *recipe.Recipe) (err error) {
 	if t.form.UsesProxies() {
 		proxies = len(t.cfg.Data.Train.Classes) * t.dim
 	}
-	t.layout = layOut(t.network.NumParams(), proxies, t.network.NumBuffers())
+	t.layout = layOut(trunkParams(t.network), t.network.NumParams(), proxies, t.network.NumBuffers())
 	n := t.layout.proxies.hi
 	t.weights = make([]float32, n)
 	t.buffers = make([]float32, t.network.NumBuffers())

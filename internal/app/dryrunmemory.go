@@ -5,6 +5,7 @@ import (
 
 	"github.com/metrixml/metrix/metrix"
 	"github.com/metrixml/metrix/model"
+	"github.com/metrixml/metrix/worker"
 )
 
 // dryBytes is one part of a worker's memory.
@@ -14,12 +15,11 @@ type dryBytes struct {
 	How   string `json:"how"` // the formula in words, or that it is an estimate
 }
 
-// Parts of a worker that are not in its recipe: batches in preparation and in use, the budget of
-// decoded images, and the figures that follow the gradients in the sums (losses, counts).
+// Parts of a worker that are not in its recipe: the budget of decoded images, and the figures that
+// follow the gradients in the sums (losses, counts).
 const (
-	loadedBatches = 3
-	imageBudget   = 256 << 20
-	tailNumbers   = 5
+	imageBudget = 256 << 20
+	tailNumbers = 5
 )
 
 // weights is the number of parameters, proxies included; reduced is what is summed over workers.
@@ -77,6 +77,7 @@ func (p *dryPlan) memory() []dryBytes {
 	rows, dim := int64(p.sampler.Rows()), int64(p.network.Dim)
 	pixels := int64(p.network.Input.Size())
 	own := int64(p.ownRows())
+	batches := int64(1 + worker.BatchesAhead(p.recipe))
 	items := []dryBytes{
 		{"parameters", 4 * int64(p.weights()), "4 bytes a parameter"},
 		{"gradients", 4 * int64(p.reduced()), "4 bytes a parameter or statistic"},
@@ -86,7 +87,7 @@ func (p *dryPlan) memory() []dryBytes {
 		{"embeddings", 16 * rows * dim, "row, gradient and exact sum of the whole batch: 16 bytes a number"},
 		{"loss workspace", p.workspace(), "similarities of a shard's anchors to all, their gradients, copies of rows; at most"},
 		{"memory of rows", p.rememberedBytes(), "4 bytes a number"},
-		{"images", loadedBatches * 4 * own * pixels, fmt.Sprintf("%d batches of own rows, prepared ahead", loadedBatches)},
+		{"images", batches * 4 * own * pixels, fmt.Sprintf("own rows of %d batches: that of the step, and those prepared ahead", batches)},
 		p.mixedBytes(),
 		p.activations(),
 		{"decoded images", p.decodedBytes(), "kept between epochs; at most"},
@@ -139,19 +140,19 @@ func (p *dryPlan) workspace() int64 {
 
 // mixedBytes is what a step that mixes images or feature maps makes beside the forwards.
 func (p *dryPlan) mixedBytes() dryBytes {
-	most := dryBytes{What: "mixed rows", How: "partners, mixes, their embeddings and gradients"}
+	most := dryBytes{What: "mixed rows", How: "partners of other workers, a shard's mixes, maps, embeddings and gradients; at most"}
 	for _, level := range p.levels() {
 		k, own := int64(p.hardest(level)), int64(p.ownRows())
 		if k == 0 {
 			continue
 		}
-		width := int64(p.width(level))
-		shard := int64(p.shardRows())
-		partners := own + min(own*k, int64(p.sampler.Rows())-own)
-		bytes := 16*int64(p.sampler.Rows())*k*int64(p.network.Dim) + 4*width*(partners+shard*k)
-		if level == metrix.LevelFeature { // own maps; gradients by them and by the mixed ones, here and back from others
-			bytes += 4 * width * (2*own + 3*own*k)
+		width, shard := int64(p.width(level)), int64(p.shardRows())
+		elsewhere := min(own*k, int64(p.sampler.Rows())-own) // partners that other workers own, at most
+		rows := elsewhere + shard*k
+		if level == metrix.LevelFeature { // own maps; gradients by them and by mixed ones; what is sent and received
+			rows += 2*own + own*k + 2*elsewhere
 		}
+		bytes := 16*int64(p.sampler.Rows())*k*int64(p.network.Dim) + 4*width*rows
 		most.Bytes = max(most.Bytes, bytes)
 	}
 	return most
