@@ -66,6 +66,11 @@ func TestSentences(t *testing.T) {
 		// rules between fields
 		{"batch:\n  classes: 8\n  shards: 3", "r.yaml:3: batch.shards is 3; it must divide batch.classes, which is 8"},
 		{"batch: {classes: 4}\nworkers: 5", "r.yaml:2: workers is 5; it must be at most batch.shards, which is 4"},
+		{"batch: {classes: 8, images: 4, micro: 12}", "r.yaml:1: batch.micro is 12; it must cut the batch's 32 rows into equal parts of whole classes, of which there are 8"},
+		{"batch: {classes: 8, images: 4, micro: 2}", "batch.micro is 2; it must cut the batch's 32 rows"},
+		{"batch: {classes: 8, images: 4, micro: 100}", "batch.micro is 100; it must cut the batch's 32 rows"},
+		{"batch:\n  {classes: 8, images: 4, shards: 8,\n  micro: 16}", "r.yaml:3: batch.micro is 16 and batch.shards 8; a micro-batch is a shard, so leave one of them out or set batch.shards to 2"},
+		{"batch: {micro: 8, gradient_cache: off}", "batch.micro is 8; it needs batch.gradient_cache on, not off"},
 		{"batch: {classes: 65536, images: 2}", "batch.classes x batch.images is 131072 rows; it must be at most 65536"},
 		{"batch: {images: 1}", "batch.images is 1; it must be at least 2 for loss.form multi_similarity, whose positives are other images of the batch"},
 		{"data: {size: 64, resize: 60}", "data.resize is 60; it must be at least data.size, which is 64"},

@@ -36,6 +36,7 @@ type Batch struct {
 	Images        int    // K, of each class
 	Shards        int    // divides Classes
 	GradientCache string // "off", or "on": shards are embedded twice, so that only one at a time needs memory for its backward
+	Micro         int    // rows of a micro-batch of the gradient cache, which is a shard; 0 leaves it to Shards
 }
 
 // Memory is the cross-batch memory: embeddings of earlier steps that are compared with.
@@ -118,6 +119,7 @@ func (b *Batch) fields() []field {
 		intField("images", &b.Images, 1, 4096),
 		intField("shards", &b.Shards, 1, maxShards),
 		choice("gradient_cache", &b.GradientCache, "off", "on").outsideRun(),
+		intField("micro", &b.Micro, 0, maxShards).outsideRun(),
 	}
 }
 

@@ -46,7 +46,7 @@ mix:
    input: {weight: 0.1, alpha: 1, pairs: both, per: step, hardest: 2}, feature: {hardest: 4}, embed: {hardest: 0}}
 memory: {size: 1000, start_step: 50}
 semi: {labelled: 0.3, least: 3, unlabelled: 0, weight: 0.5, neighbors: 8, damping: 0.7, form: angular, margin: 0.3, angle: 40, signed: yes, orthogonal: yes}
-batch: {classes: 20, images: 5, shards: 10, gradient_cache: on}
+batch: {classes: 20, images: 5, shards: 10, gradient_cache: on, micro: 10}
 optimizer: {name: sgd, lr: 6e-4, weight_decay: 0, momentum: 0.8, betas: [0.8, 0.99], eps: 1e-6, proxy_lr_scale: 10, clip_value: 0, clip_norm: 1}
 schedule: {name: cosine, warmup_epochs: 0.5, every_epochs: 20, factor: 0.5, head_only_epochs: 1, min_lr: 1e-6}
 train: {epochs: 3, steps: 20, eval_every_epochs: 0, eval_every_steps: 5, checkpoint_every_steps: 7, keep: 2}
@@ -71,7 +71,7 @@ engine: {name: onednn, precision: bf16, threads: 2}
 		},
 		Memory:    Memory{1000, 50},
 		Semi:      Semi{0.3, 3, 0, 0.5, 8, 0.7, "angular", 0.3, 40, "yes", "yes"},
-		Batch:     Batch{20, 5, 10, "on"},
+		Batch:     Batch{20, 5, 10, "on", 10},
 		Optimizer: Optimizer{"sgd", 6e-4, 0, 0.8, []float64{0.8, 0.99}, 1e-6, 10, 0, 1},
 		Schedule:  Schedule{"cosine", 0.5, 20, 0.5, 1, 1e-6},
 		Train:     Train{3, 20, 0, 5, 7, 2},
@@ -102,6 +102,10 @@ func TestDependentDefaults(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "group", r.Model.Norm)
 	require.Equal(t, 32, r.Model.Width)
+
+	r, err = Parse("r", []byte("batch: {classes: 1000, images: 4, micro: 100}"), nil)
+	require.NoError(t, err)
+	require.Equal(t, Batch{Classes: 1000, Images: 4, Shards: 40, GradientCache: "on", Micro: 100}, r.Batch)
 }
 
 func TestOverrides(t *testing.T) {
@@ -130,7 +134,7 @@ func TestHash(t *testing.T) {
 	}
 	base := hash()
 	require.Len(t, base, 64)
-	for _, same := range []string{"workers=4", "engine.threads=2", "data.path=/elsewhere", "compare=without_mixing", "seed=1"} {
+	for _, same := range []string{"workers=4", "engine.threads=2", "data.path=/elsewhere", "compare=without_mixing", "seed=1", "batch.micro=8"} {
 		require.Equal(t, base, hash(same), same)
 	}
 	seen := map[string]string{base: "the base"}

@@ -56,7 +56,8 @@ func (r *Recipe) fields() []field {
 
 // fillDependent sets the fields whose default depends on other fields, unless given says that the
 // recipe sets them: data.resize is 8/7 of data.size (256 for 224), model.norm and model.width are
-// group and 32 for conv4, batch and 64 for the residual networks, batch.shards is batch.classes, and
+// group and 32 for conv4, batch and 64 for the residual networks, batch.shards is batch.classes, but
+// the number of micro-batches where batch.micro is set, which also turns batch.gradient_cache on, and
 // what mix.input, mix.feature and mix.embed do not set is as in mix, but that input and feature mix
 // with the one hardest negative unless told otherwise.
 func (r *Recipe) fillDependent(given func(path string) bool) {
@@ -75,11 +76,20 @@ func (r *Recipe) fillDependent(given func(path string) bool) {
 	}
 	if !given("batch.shards") {
 		r.Batch.Shards = r.Batch.Classes
+		if micro := r.Batch.Micro; micro > 0 && r.rows()%micro == 0 {
+			r.Batch.Shards = r.rows() / micro
+		}
+	}
+	if r.Batch.Micro > 0 && !given("batch.gradient_cache") {
+		r.Batch.GradientCache = "on"
 	}
 	for level, own := range r.Mix.levels() {
 		inherit(own, r.Mix.MixLevel, level, given)
 	}
 }
+
+// rows is the number of rows of the global batch.
+func (r *Recipe) rows() int { return r.Batch.Classes*r.Batch.Images + r.Semi.Unlabelled }
 
 // inherit sets what a level does not set itself.
 func inherit(own *MixLevel, from MixLevel, level string, given func(path string) bool) {

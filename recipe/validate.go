@@ -41,7 +41,7 @@ func (r *Recipe) problem() *problem {
 		return p
 	}
 	for _, rule := range []func(*Recipe) *problem{
-		batchFitsShards, workersFitShards, batchFitsMemory, resizeCoversSize, synthFillsBatch,
+		microIsAShard, batchFitsShards, workersFitShards, batchFitsMemory, resizeCoversSize, synthFillsBatch,
 		lossExists, batchHasPairs, mixIsPossible, memoryIsPossible, networkExists, minimumBelowPeak, engineHasPrecision, semiIsPossible,
 	} {
 		if p := rule(r); p != nil {
@@ -70,6 +70,25 @@ func batchFitsShards(r *Recipe) *problem {
 	if b := r.Batch; b.Classes%b.Shards != 0 {
 		return &problem{[]string{"batch.shards", "batch.classes"}, fmt.Sprintf(
 			"batch.shards is %d; it must divide batch.classes, which is %d", b.Shards, b.Classes)}
+	}
+	return nil
+}
+
+// microIsAShard: the gradient cache embeds shard by shard, so a micro-batch is one.
+func microIsAShard(r *Recipe) *problem {
+	b, rows := r.Batch, r.rows()
+	switch {
+	case b.Micro == 0:
+		return nil
+	case rows%b.Micro != 0 || b.Classes%(rows/b.Micro) != 0:
+		return &problem{[]string{"batch.micro", "batch.images", "batch.classes"}, fmt.Sprintf(
+			"batch.micro is %d; it must cut the batch's %d rows into equal parts of whole classes, of which there are %d", b.Micro, rows, b.Classes)}
+	case b.Shards != rows/b.Micro:
+		return &problem{[]string{"batch.micro", "batch.shards"}, fmt.Sprintf(
+			"batch.micro is %d and batch.shards %d; a micro-batch is a shard, so leave one of them out or set batch.shards to %d", b.Micro, b.Shards, rows/b.Micro)}
+	case b.GradientCache != "on":
+		return &problem{[]string{"batch.micro", "batch.gradient_cache"}, fmt.Sprintf(
+			"batch.micro is %d; it needs batch.gradient_cache on, not off", b.Micro)}
 	}
 	return nil
 }
