@@ -6,12 +6,12 @@ BENCH    ?= .
 PKG      ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check fuzz bench clean
+.PHONY: help setup build demo test check fuzz bench gpu gpu-vet gpu-emulate gpu-check ptx ptx-check clean
 
 help: ## explain the targets
 	@echo "metrix: train embedding networks with Metrix mixup on many workers"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  PKG=./metrix/ limits test, fuzz and bench to one package; FUZZTIME=1m, BENCH=Loss1024."
 
@@ -40,6 +40,32 @@ fuzz: ## fuzz every parser of outside input for FUZZTIME each (default 10s)
 
 bench: ## run the benchmarks, with memory
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+gpu: ## build bin/metrix-gpu, bin/worker-gpu and bin/gpu-tests for NVIDIA GPUs; needs no card
+	@scripts/gpu-build.sh
+
+gpu-vet: ## vet what the tag gpu adds
+	@scripts/gpu-go.sh vet $(PKG)
+
+gpu-emulate: ## test the CUDA engine and its kernels on the CPU, with NVIDIA's libraries emulated
+	@scripts/gpu-emulate.sh
+
+gpu-check: ## on a machine with a card: test and measure the CUDA engine, figures in one folder
+	@scripts/gpu-check.sh
+
+ptx: ## compile the CUDA kernels to the PTX that is committed
+	@scripts/gpu-ptx.sh
+
+ptx-check: ## compare the committed PTX with what the sources give
+	@scripts/gpu-ptx.sh --check
+
+onednn3-check: ## test the oneDNN engine on a oneDNN 3 from a Python package
+	@scripts/onednn3.sh
+
+onnx-check: ## run exported networks with onnxruntime from a Python package
+	@bin/onnx/bin/python -c 'import onnxruntime, onnx' 2>/dev/null || \
+		{ python3 -m venv bin/onnx && bin/onnx/bin/pip install -q onnxruntime onnx numpy; }
+	METRIX_ONNXRUNTIME_PYTHON=$(CURDIR)/bin/onnx/bin/python $(GO) test -count=1 -v -run TestONNXRuntime ./weights/
 
 clean: ## remove what was built
 	rm -rf bin bench/out

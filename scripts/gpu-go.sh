@@ -3,7 +3,7 @@
 # against, on a machine that needs neither CUDA nor a card:
 #
 #   scripts/gpu-go.sh test ./engine/cuda
-#   scripts/gpu-go.sh build -o bin/worker-gpu ./cmd/worker
+#   scripts/gpu-go.sh tool staticcheck ./engine/cuda
 #
 # What it builds looks for the driver, libcuda.so.1, when it starts (engine/cuda/driver).
 set -eu
@@ -20,6 +20,5 @@ fi
 exec 9>&-
 
 export CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$include" CGO_LDFLAGS="-L$lib -ldl"
-command=$1
-shift
-exec go "$command" -tags gpu "$@"
+export GOFLAGS="${GOFLAGS:+$GOFLAGS }-tags=gpu"
+exec go "$@"

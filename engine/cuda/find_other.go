@@ -2,13 +2,7 @@
 
 package cuda
 
-import (
-	"errors"
+import "github.com/metrixml/metrix/engine"
 
-	"github.com/metrixml/metrix/engine"
-)
-
-// Find refuses: this build holds no CUDA engine.
-func Find(Options) (engine.Engine, error) {
-	return nil, errors.New("cuda: this program was built without GPU support; use the metrix-gpu image, or bin/metrix-gpu and bin/worker-gpu, which 'make gpu' builds")
-}
+// Find refuses with ErrNotBuilt.
+func Find(Options) (engine.Engine, error) { return nil, ErrNotBuilt }

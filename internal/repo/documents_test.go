@@ -43,8 +43,8 @@ func exists(name string) bool {
 var (
 	recipePath = regexp.MustCompile(`\brecipes/[A-Za-z0-9_/.-]+\.yaml\b`)
 	link       = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-	makeTarget = regexp.MustCompile("(?m)(?:^ {4}|`)make ([a-z]+)")
-	rule       = regexp.MustCompile(`(?m)^([a-z]+):`)
+	makeTarget = regexp.MustCompile("(?m)(?:^ {4}|`)make ([a-z-]+)")
+	rule       = regexp.MustCompile(`(?m)^([a-z-]+):`)
 )
 
 func TestDocumentsNameRecipesThatExist(t *testing.T) {
