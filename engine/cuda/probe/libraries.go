@@ -80,8 +80,8 @@ func loadedFrom(name string) string {
 	return name
 }
 
-// function returns the address of a function, or 0.
-func (l Library) function(name string) uintptr {
+// Function returns the address of a function of the library, or 0.
+func (l Library) Function(name string) uintptr {
 	if l.handle == 0 {
 		return 0
 	}
@@ -95,7 +95,7 @@ func (l Library) function(name string) uintptr {
 // bind makes the Go functions of targets call those of the library; it names what is missing.
 func (l Library) bind(targets map[string]any) error {
 	for name, target := range targets {
-		address := l.function(name)
+		address := l.Function(name)
 		if address == 0 {
 			return fmt.Errorf("%s lacks %s", l.Path, name)
 		}
