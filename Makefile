@@ -6,12 +6,12 @@ BENCH    ?= .
 PKG      ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check fuzz bench gpu gpu-vet gpu-emulate gpu-check ptx ptx-check clean
+.PHONY: help setup build demo test check fuzz bench gpu gpu-vet gpu-emulate gpu-check ptx ptx-check onednn-check onnx-check clean
 
 help: ## explain the targets
 	@echo "metrix: train embedding networks with Metrix mixup on many workers"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  PKG=./metrix/ limits test, fuzz and bench to one package; FUZZTIME=1m, BENCH=Loss1024."
 
@@ -59,8 +59,8 @@ ptx: ## compile the CUDA kernels to the PTX that is committed
 ptx-check: ## compare the committed PTX with what the sources give
 	@scripts/gpu-ptx.sh --check
 
-onednn3-check: ## test the oneDNN engine on a oneDNN 3 from a Python package
-	@scripts/onednn3.sh
+onednn-check: ## test the oneDNN engine on a oneDNN 3 from a Python package
+	@scripts/onednn-check.sh
 
 onnx-check: ## run exported networks with onnxruntime from a Python package
 	@bin/onnx/bin/python -c 'import onnxruntime, onnx' 2>/dev/null || \
