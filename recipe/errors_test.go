@@ -64,6 +64,8 @@ func TestSentences(t *testing.T) {
 		{"eval: {recall: [0, 1]}", "eval.recall is [0, 1]; it must be"},
 		{"engine: {name: cudnn}", "engine.name is cudnn; it must be one of auto, gorgonia, onednn, cuda (did you mean cuda?)"},
 		// rules between fields
+		{"engine: {name: gorgonia, precision: bf16}", "r.yaml:1: engine.precision is bf16; it needs engine.name onednn, cuda or auto, not gorgonia"},
+		{"engine: {name: onednn, precision: tf32}", "engine.precision is tf32; it needs engine.name cuda or auto, not onednn"},
 		{"batch:\n  classes: 8\n  shards: 3", "r.yaml:3: batch.shards is 3; it must divide batch.classes, which is 8"},
 		{"batch: {classes: 4}\nworkers: 5", "r.yaml:2: workers is 5; it must be at most batch.shards, which is 4"},
 		{"batch: {classes: 8, images: 4, micro: 12}", "r.yaml:1: batch.micro is 12; it must cut the batch's 32 rows into equal parts of whole classes, of which there are 8"},

@@ -13,7 +13,7 @@ type Model struct {
 // Engine names what computes the network.
 type Engine struct {
 	Name      string // "auto", "gorgonia", "onednn" or "cuda"
-	Precision string // "f32" or "bf16" (bfloat16 activations and products, float32 weights and gradients; onednn)
+	Precision string // of activations and products: "f32", "tf32" (products; cuda) or "bf16" (onednn, cuda); weights and gradients are float32
 	Threads   int    // cores of one worker; 0 shares the machine's cores among its workers
 }
 
@@ -38,7 +38,7 @@ func (m *Model) fields() []field {
 func (e *Engine) fields() []field {
 	return []field{
 		choice("name", &e.Name, "auto", "gorgonia", "onednn", "cuda"),
-		choice("precision", &e.Precision, "f32", "bf16"),
+		choice("precision", &e.Precision, "f32", "tf32", "bf16"),
 		intField("threads", &e.Threads, 0, 1024).outsideRun(),
 	}
 }

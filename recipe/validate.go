@@ -3,6 +3,7 @@ package recipe
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/metrixml/metrix/model"
@@ -149,8 +150,11 @@ func minimumBelowPeak(r *Recipe) *problem {
 }
 
 func engineHasPrecision(r *Recipe) *problem {
-	if r.Engine.Precision == "bf16" && r.Engine.Name == "gorgonia" {
-		return &problem{[]string{"engine.precision", "engine.name"}, "engine.precision is bf16; it needs engine.name onednn, cuda or auto, not gorgonia"}
+	able := map[string][]string{"bf16": {"onednn", "cuda", "auto"}, "tf32": {"cuda", "auto"}}
+	names, special := able[r.Engine.Precision]
+	if !special || slices.Contains(names, r.Engine.Name) {
+		return nil
 	}
-	return nil
+	return &problem{[]string{"engine.precision", "engine.name"}, fmt.Sprintf("engine.precision is %s; it needs engine.name %s or %s, not %s",
+		r.Engine.Precision, strings.Join(names[:len(names)-1], ", "), names[len(names)-1], r.Engine.Name)}
 }
