@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 
 	"github.com/metrixml/metrix/engine"
 	"github.com/metrixml/metrix/metrix"
@@ -9,39 +10,62 @@ import (
 )
 
 // backward propagates the gradients of own shards' embeddings, clean and mixed, and adds the
-// parameters' to t.acc. While only the head is trained the trunk is left out.
-func (t *trainer) backward(ctx context.Context, g *generation, b *batch, clean tapes, mixed *mixing) error {
+// parameters' to t.acc. While only the head is trained the trunk is left out. It returns the part of
+// t.acc that is left to be summed over the workers: what the last backward completes is summed
+// meanwhile.
+func (t *trainer) backward(ctx context.Context, g *generation, b *batch, clean tapes, mixed *mixing) (left part, err error) {
 	headOnly := t.headOnly()
+	propagate := func(i int, o *overlap) error { return t.backwardShard(g, b, clean, mixed, i, o) }
 	if mixed != nil && mixed.level == metrix.LevelFeature && !headOnly {
-		return t.backwardFeatures(ctx, g, b, clean, mixed)
+		dFeatures, err := t.backwardHeads(ctx, g, clean, mixed)
+		if err != nil {
+			return part{}, err
+		}
+		propagate = func(i int, o *overlap) error { return t.backwardTrunk(b, clean, dFeatures, i, o) }
 	}
+	last, all := g.own.Count-1, part{0, t.layout.tail.hi}
+	overlaps := g.world > 1 && !headOnly
 	for i := range g.own.Count {
 		clear(t.layout.params.of(t.sums))
-		tp, err := t.again(clean, b, i)
-		if err != nil {
-			return err
+		if i == last && overlaps {
+			o := t.startOverlap(ctx, g)
+			err := o.finish(propagate(i, o))
+			return part{t.layout.trunk.hi, all.hi}, errors.Join(err, t.contribute(t.layout.head))
 		}
-		dFeatures, err := t.net.Backward(tp.head, t.shardGrads(g, i), engine.Backward{Input: !headOnly})
-		if err == nil && !headOnly {
-			_, err = t.net.Backward(tp.trunk, dFeatures, engine.Backward{})
+		if err := propagate(i, nil); err != nil {
+			return part{}, err
 		}
-		tp.release()
-		if err == nil && mixed != nil {
-			_, err = t.backwardMixed(g, mixed, i)
+		if err := t.contribute(t.layout.params); err != nil {
+			return part{}, err
 		}
-		if err == nil {
-			err = t.contribute(t.layout.params)
-		}
-		if err != nil {
+	}
+	return all, nil
+}
+
+// backwardShard propagates the gradients of own shard i through both stages, those of mixes first.
+func (t *trainer) backwardShard(g *generation, b *batch, clean tapes, mixed *mixing, i int, o *overlap) error {
+	if mixed != nil {
+		if _, err := t.backwardMixed(g, mixed, i); err != nil {
 			return err
 		}
 	}
-	return nil
+	tp, err := t.again(clean, b, i)
+	if err != nil {
+		return err
+	}
+	defer tp.release()
+	headOnly := t.headOnly()
+	dFeatures, err := t.net.Backward(tp.head, t.shardGrads(g, i), engine.Backward{Input: !headOnly})
+	if err == nil && !headOnly {
+		_, err = t.net.Backward(tp.trunk, dFeatures, o.options())
+	}
+	return err
 }
 
-// backwardFeatures is backward for mixed feature maps. Gradients by feature maps of other workers go
-// back to them between the heads' and the trunks' part.
-func (t *trainer) backwardFeatures(ctx context.Context, g *generation, b *batch, clean tapes, mixed *mixing) error {
+// backwardHeads propagates gradients through the heads of own shards down to their feature maps, with
+// what mixed maps of all workers say of them, and returns the gradient by own maps. Gradients by maps
+// of other workers go back to them.
+func (t *trainer) backwardHeads(ctx context.Context, g *generation, clean tapes, mixed *mixing) ([]float32, error) {
 	n := t.shardRows() * t.network.Features.Size()
 	dFeatures := make([]float32, g.own.Count*n+t.network.Features.Size())
 	dMixed := make([]float32, g.own.Count*n*mixed.k)
@@ -51,41 +75,35 @@ func (t *trainer) backwardFeatures(ctx context.Context, g *generation, b *batch,
 		var err error
 		if t.recompute {
 			if head, err = t.net.Forward(model.Head, t.mode, t.features[i*n:(i+1)*n], t.shardRows()); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		d, err := t.net.Backward(head, t.shardGrads(g, i), engine.Backward{Input: true})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		copy(dFeatures[i*n:], d)
 		if d, err = t.backwardMixed(g, mixed, i); err != nil {
-			return err
+			return nil, err
 		}
 		copy(dMixed[i*n*mixed.k:], d)
 		if err := t.contribute(t.layout.params); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if err := t.returnGradients(ctx, g, mixed, dFeatures, dMixed); err != nil {
+	return dFeatures, t.returnGradients(ctx, g, mixed, dFeatures, dMixed)
+}
+
+// backwardTrunk propagates the gradient by the feature maps of own shard i.
+func (t *trainer) backwardTrunk(b *batch, clean tapes, dFeatures []float32, i int, o *overlap) error {
+	n := t.shardRows() * t.network.Features.Size()
+	tp, err := t.again(clean, b, i)
+	if err != nil {
 		return err
 	}
-	for i := range g.own.Count {
-		clear(t.layout.params.of(t.sums))
-		tp, err := t.again(clean, b, i)
-		if err != nil {
-			return err
-		}
-		_, err = t.net.Backward(tp.trunk, dFeatures[i*n:(i+1)*n], engine.Backward{})
-		tp.release()
-		if err != nil {
-			return err
-		}
-		if err := t.contribute(t.layout.params); err != nil {
-			return err
-		}
-	}
-	return nil
+	defer tp.release()
+	_, err = t.net.Backward(tp.trunk, dFeatures[i*n:(i+1)*n], o.options())
+	return err
 }
 
 // again returns the forward of own shard i: the one that was kept, or with the gradient cache a new

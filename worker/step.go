@@ -9,7 +9,6 @@ import (
 	"github.com/metrixml/metrix/internal/exact"
 	"github.com/metrixml/metrix/metrix"
 	"github.com/metrixml/metrix/model"
-	"github.com/metrixml/metrix/retrieval"
 	"github.com/metrixml/metrix/run"
 )
 
@@ -75,12 +74,13 @@ func (t *trainer) gradient(ctx context.Context, g *generation, b *batch) error {
 	}
 	t.phases.done("scatter")
 
-	if err := t.backward(ctx, g, b, clean, mixed); err != nil {
+	left, err := t.backward(ctx, g, b, clean, mixed)
+	if err != nil {
 		return fmt.Errorf("backward: %w", err)
 	}
 	t.phases.done("backward")
 
-	err = t.reduce(ctx, g)
+	err = t.reduce(ctx, g, left)
 	t.phases.done("reduce")
 	return err
 }
@@ -242,9 +242,8 @@ func (t *trainer) countForward() error {
 	return t.addTail(tailForwards, 1)
 }
 
-// reduce sums t.acc over all workers into t.sums: whole integers travel to the rank that owns a
-// part, the part's float32 values travel to everybody.
-func (t *trainer) reduce(ctx context.Context, g *generation) error {
+// reduce sums the part of t.acc that is left over all workers into t.sums.
+func (t *trainer) reduce(ctx context.Context, g *generation, left part) error {
 	select {
 	case <-t.cfg.Stop:
 		t.leaving = true
@@ -253,13 +252,7 @@ func (t *trainer) reduce(ctx context.Context, g *generation) error {
 		}
 	default:
 	}
-	parts := g.evenParts(len(t.acc), 1)
-	if err := g.ring.ReduceScatterInt64(ctx, t.step, "gradients", t.acc, parts); err != nil {
-		return err
-	}
-	lo, hi := retrieval.Range(len(t.acc), g.rank, g.world)
-	exact.Float32(t.sums[lo:hi], t.acc[lo:hi])
-	return g.ring.AllGather(ctx, t.step, "gradients", t.sums, parts)
+	return t.sumOverWorkers(ctx, g, left)
 }
 
 // contribute adds what one shard has left in a part of t.sums to t.acc.

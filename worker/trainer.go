@@ -108,16 +108,6 @@ func layOut(trunk, params, proxies, buffers int) layout {
 	return l
 }
 
-// trunkParams is the number of parameters of the trunk, which come before the head's.
-func trunkParams(m *model.Network) (n int) {
-	for _, p := range m.Params {
-		if p.Stage == model.Trunk {
-			n = p.Offset + p.Size
-		}
-	}
-	return n
-}
-
 func newTrainer(cfg *Config) (*trainer, error) {
 	t := &trainer{cfg: cfg, log: cfg.Logger, now: time.Now, evaluated: -1, best: -1, waits: map[string]float64{}, onProgress: func(api.Progress) {}}
 	var err error
@@ -243,7 +233,8 @@ func (t *trainer) prepareOptimizer(r *recipe.Recipe) (err error) {
 	if t.form.UsesProxies() {
 		proxies = len(t.cfg.Data.Train.Classes) * t.dim
 	}
-	t.layout = layOut(trunkParams(t.network), t.network.NumParams(), proxies, t.network.NumBuffers())
+	_, trunk := t.network.StageRange(model.Trunk)
+	t.layout = layOut(trunk, t.network.NumParams(), proxies, t.network.NumBuffers())
 	n := t.layout.proxies.hi
 	t.weights = make([]float32, n)
 	t.buffers = make([]float32, t.network.NumBuffers())
