@@ -35,11 +35,7 @@ func TestSameRunWhateverTheWorkers(t *testing.T) {
 	for name, set := range map[string][]string{
 		"multi-similarity":                        {"eval.geometry=yes"},
 		"contrastive, lambda per pair, hardest 3": {"loss.form=contrastive", "mix.per=pair", "mix.hardest=3"},
-		"proxy anchor":                            {"loss.form=proxy_anchor"},
-		"multi-similarity, live norm":             {"model.norm=batch", "model.batchnorm=live"},
-		"inputs mixed":                            {"mix.level=input", "train.steps=8"},
-		"feature maps mixed":                      {"mix.level=feature", "mix.feature.hardest=2", "train.steps=8"},
-		"feature maps mixed in bfloat16, proxies": {"mix.level=feature", "mix.wire=bfloat16", "loss.form=proxy_anchor", "train.steps=8"},
+		"2 maps mixed in bfloat16, proxies":       {"mix.level=feature", "mix.wire=bfloat16", "mix.feature.hardest=2", "loss.form=proxy_anchor", "train.steps=8"},
 		"random level, live norm, memory":         {"mix.level=random", "mix.memory=yes", "memory.size=60", "memory.start_step=3", "model.norm=batch", "train.steps=12"},
 		"few labels, orthonormal head":            {"semi.labelled=0.5", "semi.unlabelled=8", "semi.orthogonal=yes", "batch.classes=4", "batch.images=2", "train.steps=10"},
 		"partners of the shard":                   {"mix.level=feature", "mix.partners=shard", "train.steps=8"},
