@@ -174,11 +174,18 @@ KERNEL(loss_anchor_gradient, (float* dh, const float* h, const float* g, const L
 KERNEL(loss_pair_gradient, (float* dg, const float* h, const float* g, const LossAnchor* anchors, const LossRow* ranges, const LossTerm* terms, const LossSlope* slopes, const float* lambdas, const unsigned char* keep, int columns, int add, LossForm form, LossMix mix))
 // keep[a][n] = 1 for the k negatives most similar to anchor a, ties to the lower order[n]. blocks(anchors)
 KERNEL(loss_hardest, (unsigned char* keep, const float* h, const LossAnchor* anchors, const int* order, int columns, int k))
-// Mixed rows that went through the network: s[anchor][v] are the anchors' similarities to them (leading dimension
-// count), sorted by class so that anchor a uses [r0, r1), without those whose first row is its own position, or,
-// where mix.kind is 2, only those. They fill the mixed part of terms, behind loss_terms with mix.kind 0. blocks(anchors)
-KERNEL(loss_rows_terms, (LossTerm* terms, const float* s, const LossAnchor* anchors, const int* first, const float* lambda, int count, LossForm form, LossMix mix))
-// ds[anchor][count], the whole row: derivative by s. blocks(anchors)
-KERNEL(loss_rows_gradient, (float* ds, const float* s, const LossAnchor* anchors, const LossTerm* terms, const LossSlope* slopes, const int* first, const float* lambda, int count, LossForm form, LossMix mix))
+// Mixed rows that went through the network (v, count of them, d floats each), sorted by the class of their first
+// row: anchor a uses [r0, r1), without those whose first[v] is its id, or, where mix.kind is 2, only those. Its
+// similarities to all of [r0, r1) lie at s[slot ...]. rows holds the anchors' own unit rows, at anchors[a].row.
+// s. blocks(anchors)
+KERNEL(loss_rows_similarities, (float* s, const float* rows, const float* v, const LossAnchor* anchors, int d))
+// The mixed part of terms, behind loss_terms with mix.kind 0. blocks(anchors)
+KERNEL(loss_rows_terms, (LossTerm* terms, const float* s, const LossAnchor* anchors, const int* first, const float* lambda, LossForm form, LossMix mix))
+// s becomes the derivative by s, 0 for the rows that are not used. blocks(anchors)
+KERNEL(loss_rows_slopes, (float* s, const LossAnchor* anchors, const LossTerm* terms, const LossSlope* slopes, const int* first, const float* lambda, LossForm form, LossMix mix))
+// drows[anchors[a].row] += sum of slope x mixed row. blocks(anchors)
+KERNEL(loss_rows_anchor_gradient, (float* drows, const float* s, const float* v, const LossAnchor* anchors, int d))
+// dv[v] = sum of slope x anchor over the anchors ranges[v] of its class. blocks(count)
+KERNEL(loss_rows_mixed_gradient, (float* dv, const float* s, const float* rows, const LossAnchor* anchors, const LossRow* ranges, int d))
 
 // ---- wanted (the engine's wishes; one line each) ----

@@ -54,11 +54,13 @@ struct LossMix {
 
 // LossAnchor is one anchor of the launch.
 struct LossAnchor {
-    int row;     // its row in h
+    int row;     // its row in h, and in the matrix of anchors
     int self;    // its own position among the candidates, or -1
     int lo, hi;  // positions of its class
-    int r0, r1;  // mixed rows of its class (loss_rows_*)
     int counted; // 0: only counted for a mean over non-zero terms, gets no gradient
+    int id;      // with mixed rows: what first is compared with; -1 for proxies
+    int r0, r1;  // with mixed rows: those of its class
+    int slot;    // with mixed rows: where their similarities lie
 };
 
 // LossRow is the range of anchors of a candidate's class.
