@@ -2,11 +2,38 @@ package cuda
 
 import "errors"
 
-var (
-	// ErrNotBuilt is what Find returns in a program built without the tag gpu.
-	ErrNotBuilt = errors.New("cuda: this program was built without GPU support; use the metrix-gpu image, or bin/metrix-gpu and bin/worker-gpu, which 'make gpu' builds")
-	// ErrDeviceLost is wrapped by the error of every call after which this process cannot use its card
-	// any more (the driver logs an Xid). The fault is the card's, not the user's: the worker should leave
-	// so that its shards move on, and may be started again.
-	ErrDeviceLost = errors.New("the card is lost to this process: look for Xid in dmesg")
+// ErrNotBuilt is what Find returns in a program built without the tag gpu.
+var ErrNotBuilt = errors.New("cuda: this program was built without GPU support; use the metrix-gpu image, or bin/metrix-gpu and bin/worker-gpu, which 'make gpu' builds")
+
+// Failure says what a caller can do about an Error.
+type Failure uint8
+
+const (
+	// Unavailable: this machine has no card, driver or library that serves; Find says what to install.
+	Unavailable Failure = iota + 1
+	// OutOfMemory: the card's memory does not hold the call; fewer rows in one might.
+	OutOfMemory
+	// Lost: the card, or this process's hold on it, is gone for the life of the process. A worker
+	// leaves the run; its shards move on.
+	Lost
+	// Refused: a library refused a call, which is a fault of this program or of that library.
+	Refused
 )
+
+// Error is one sentence with the remedy.
+type Error struct {
+	Failure  Failure
+	Sentence string
+}
+
+// Error implements error.
+func (e *Error) Error() string { return "cuda: " + e.Sentence }
+
+// FailureOf returns the kind of an error's failure; 0 if it is none of this engine's.
+func FailureOf(err error) Failure {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Failure
+	}
+	return 0
+}

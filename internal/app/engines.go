@@ -1,31 +1,111 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"slices"
+	"strconv"
 
 	"github.com/metrixml/metrix/engine"
+	"github.com/metrixml/metrix/engine/cuda"
+	"github.com/metrixml/metrix/engine/cuda/probe"
 	"github.com/metrixml/metrix/engine/gorgonia"
 	"github.com/metrixml/metrix/engine/onednn"
+	"github.com/metrixml/metrix/internal/cli"
 	"github.com/metrixml/metrix/recipe"
 )
 
-// openEngine returns the engine of a recipe; auto takes the fastest that is present and says so.
-func openEngine(e recipe.Engine, log *slog.Logger) (engine.Engine, error) {
-	switch e.Name {
-	case "gorgonia":
-		return gorgonia.New(), nil
-	case "onednn":
-		return openOneDNN(e.Precision)
-	case "auto":
-		fast, err := openOneDNN(e.Precision)
-		if err == nil || e.Precision != "f32" {
-			return fast, err
+// engineUsage lists the engines for the help of a flag.
+const engineUsage = "auto, cuda, onednn or gorgonia"
+
+// deviceUsage explains --device.
+const deviceUsage = "GPU to use, counted from 0 among the visible ones; -1 takes number LOCAL_RANK (set by torchrun and metrix train), or else the first"
+
+// engineNames are the engines, the fastest first.
+var engineNames = [...]string{"cuda", "onednn", "gorgonia"}
+
+// rankDevice asks for the card of this process's local rank instead of one by its number.
+const rankDevice = -1
+
+// envLocalRank is how torchrun and metrix train tell the processes of one host apart.
+const envLocalRank = "LOCAL_RANK"
+
+// skipped is an engine that cannot be used, and why.
+type skipped struct {
+	name   string
+	reason error
+}
+
+// findEngine returns the engine of a recipe; for auto the fastest that can be used, and the faster ones
+// that cannot. device counts the visible cards from 0, or is rankDevice.
+func findEngine(e recipe.Engine, device int, log *slog.Logger) (engine.Engine, []skipped, error) {
+	if e.Name != "auto" {
+		if !slices.Contains(engineNames[:], e.Name) {
+			return nil, nil, fmt.Errorf("engine %q is not part of this program; use %s", e.Name, engineUsage)
 		}
-		log.Warn("going on with the portable engine, which is several times slower", "reason", err)
-		return gorgonia.New(), nil
+		eng, err := openNamed(e.Name, e.Precision, device, log)
+		return eng, nil, err
 	}
-	return nil, fmt.Errorf("engine %q is not part of this program; use auto, gorgonia or onednn", e.Name)
+	var faster []skipped
+	for _, name := range engineNames {
+		eng, err := openNamed(name, e.Precision, device, log)
+		if err == nil {
+			return eng, faster, nil
+		}
+		if cuda.FailureOf(err) == cuda.Lost { // it was there: going on without it would be another run
+			return nil, faster, err
+		}
+		faster = append(faster, skipped{name, err})
+	}
+	var errs []error
+	for _, s := range faster {
+		errs = append(errs, s.reason)
+	}
+	return nil, faster, fmt.Errorf("no engine computes in %s here: %w", e.Precision, errors.Join(errs...))
+}
+
+// openNamed returns the engine of a name, or why it cannot be used.
+func openNamed(name, precision string, device int, log *slog.Logger) (engine.Engine, error) {
+	switch {
+	case name == "cuda":
+		return openCUDA(precision, device, log)
+	case precision == "tf32", precision == "bf16" && name == "gorgonia":
+		return nil, fmt.Errorf("%s: it does not compute in %s", name, precision)
+	case name == "onednn":
+		return openOneDNN(precision)
+	}
+	return gorgonia.New(), nil
+}
+
+func openCUDA(precision string, device int, log *slog.Logger) (engine.Engine, error) {
+	opt := cuda.Options{Device: device, Logger: log}
+	for _, p := range []cuda.Precision{cuda.F32, cuda.TF32, cuda.BF16} {
+		if p.String() == precision {
+			opt.Precision = p
+		}
+	}
+	if device == rankDevice {
+		var err error
+		if opt.Device, err = deviceOfRank(os.Getenv(envLocalRank), probe.Devices); err != nil {
+			return nil, err
+		}
+	}
+	return cuda.Find(opt)
+}
+
+// deviceOfRank deals the visible cards to the processes of a host: process i takes card i, and where
+// there are more processes than cards they share them. Without a rank it is the first card.
+func deviceOfRank(rank string, devices func() int) (int, error) {
+	if rank == "" {
+		return 0, nil
+	}
+	i, err := strconv.Atoi(rank)
+	if err != nil || i < 0 {
+		return 0, fmt.Errorf("%s is %q; it must be the number of this process on its host, from 0", envLocalRank, rank)
+	}
+	return i % max(1, devices()), nil
 }
 
 func openOneDNN(precision string) (engine.Engine, error) {
@@ -38,6 +118,29 @@ func openOneDNN(precision string) (engine.Engine, error) {
 		p = onednn.BF16
 	}
 	return e.With(p)
+}
+
+// openEngine is findEngine for programs that compute: it says on the log what auto goes on without.
+func openEngine(e recipe.Engine, device int, log *slog.Logger) (engine.Engine, error) {
+	eng, faster, err := findEngine(e, device, log)
+	if err != nil {
+		return nil, engineError(err)
+	}
+	for _, s := range faster {
+		if !errors.Is(s.reason, cuda.ErrNotBuilt) { // the plain programs are for machines without a card
+			log.Warn("going on with a slower engine, "+eng.Name(), "instead of", s.name, "reason", s.reason)
+		}
+	}
+	return eng, nil
+}
+
+// engineError marks an engine that cannot be opened as the user's to mend, unless the card has failed:
+// then another try, here or elsewhere, may do.
+func engineError(err error) error {
+	if cuda.FailureOf(err) == cuda.Lost {
+		return err
+	}
+	return cli.Usage(err)
 }
 
 // engineDescription says what computes, for people.

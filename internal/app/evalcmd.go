@@ -66,7 +66,7 @@ images must not be among the queries.`,
 	f.StringVar(&o.gallery, "gallery", "", "safetensors file to search in (default: the one of --embeddings)")
 	f.StringVar(&o.split, "split", "test", "test or train")
 	f.StringVar(&o.layout, "layout", "auto", layoutUsage("of the data set"))
-	f.StringVar(&o.engine, "engine", "auto", "auto, gorgonia or onednn")
+	f.StringVar(&o.engine, "engine", "auto", engineUsage)
 	f.IntSliceVar(&o.recall, "recall", nil, "the K of Recall@K (default: the recipe's, or 1,10,100,1000)")
 	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "cores to use")
 	f.BoolVar(&o.nmi, "nmi", false, "also cluster and measure the normalised mutual information")
@@ -114,9 +114,9 @@ func (o *evalOptions) evaluate(cmd *cobra.Command) error {
 	}
 	choice := r.Engine
 	choice.Name = o.engine
-	eng, err := openEngine(choice, slog.Default())
+	eng, err := openEngine(choice, rankDevice, slog.Default())
 	if err != nil {
-		return cli.Usage(err)
+		return err
 	}
 	rows, err := embedSplit(ctx, eng, path, r, split, o.threads)
 	if err != nil {

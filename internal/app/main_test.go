@@ -163,6 +163,7 @@ func ExampleNewMetrix() {
 	}
 	// Output:
 	// data
+	// doctor
 	// eval
 	// export
 	// status

@@ -21,7 +21,7 @@ Start with:  metrix train recipes/demo.yaml`,
 	}
 	worker := NewWorker()
 	worker.Hidden = true // metrix train starts its workers through it; people use cmd/worker
-	root.AddCommand(newTrain(), newSweep(), newEval(), newExport(), newData(), newStatus(), worker)
+	root.AddCommand(newTrain(), newSweep(), newEval(), newExport(), newData(), newStatus(), newDoctor(), worker)
 	return root
 }
 

@@ -19,6 +19,7 @@ const supervisedEnv = "METRIX_SUPERVISED"
 // process is a supervised child.
 type process struct {
 	name  string
+	slot  int // its number among the workers of this machine; a replacement has that of the one it replaces
 	log   string
 	cmd   *exec.Cmd
 	leash io.WriteCloser

@@ -201,7 +201,7 @@ func exampleQueries(ctx context.Context, t trial, data string) ([]query, error) 
 	if set, err = set.With(worker.DeliveryOf(t.recipe)); err != nil {
 		return nil, err
 	}
-	eng, err := openEngine(t.recipe.Engine, slog.New(slog.DiscardHandler))
+	eng, err := openEngine(t.recipe.Engine, rankDevice, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,8 +60,8 @@ func (o *trainOptions) runTrial(ctx context.Context, stop <-chan struct{}, c *cl
 		env: []string{"OMP_NUM_THREADS=" + strconv.Itoa(threads)},
 	}
 	defer w.killAll()
-	for range r.Workers {
-		if err := w.start(); err != nil {
+	for slot := range r.Workers {
+		if err := w.start(slot); err != nil {
 			return nil, err
 		}
 	}
@@ -70,12 +71,15 @@ func (o *trainOptions) runTrial(ctx context.Context, stop <-chan struct{}, c *cl
 	return worker.ReadResult(t.out)
 }
 
-func (w *crew) start() error {
+// start starts one more worker. Its slot decides which of the machine's cards it takes.
+func (w *crew) start(slot int) error {
 	name := fmt.Sprintf("worker-%d", w.started)
-	p, err := startProcess(name, filepath.Join(w.trial.out, "logs"), w.env, append(w.args, "--name", w.instance(name)))
+	env := append(slices.Clone(w.env), envLocalRank+"="+strconv.Itoa(slot))
+	p, err := startProcess(name, filepath.Join(w.trial.out, "logs"), env, append(w.args, "--name", w.instance(name)))
 	if err != nil {
 		return err
 	}
+	p.slot = slot
 	w.started++
 	w.live = append(w.live, p)
 	go func() {
@@ -153,7 +157,7 @@ func (w *crew) gone(ctx context.Context, p *process, stopping bool, bar *bar) {
 	if code != cli.ExitUsage && !stopping && w.restarts > 0 && w.firstErr == nil {
 		w.restarts--
 		bar.note(how + "; starting another")
-		if err := w.start(); err == nil {
+		if err := w.start(p.slot); err == nil {
 			return
 		}
 	}

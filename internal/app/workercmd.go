@@ -38,6 +38,7 @@ type workerOptions struct {
 	minWorkers   int
 	threads      int
 	engine       string
+	device       int
 	name         string
 	weight       float64
 	http         string
@@ -72,7 +73,8 @@ asked; 1 anything else.`,
 	f.StringVar(&o.out, "out", "", "folder of checkpoints and logs, the same for all workers (default runs/NAME)")
 	f.IntVar(&o.minWorkers, "min-workers", 0, "training starts once so many workers joined (default: the recipe's workers)")
 	f.IntVar(&o.threads, "threads", 0, "cores to use (default: the recipe's engine.threads, or all)")
-	f.StringVar(&o.engine, "engine", "", "auto, gorgonia or onednn (default: the recipe's engine.name)")
+	f.StringVar(&o.engine, "engine", "", engineUsage+" (default: the recipe's engine.name)")
+	f.IntVar(&o.device, "device", rankDevice, deviceUsage)
 	f.StringVar(&o.name, "name", "", "unique name of this worker process (default: host, process id and time)")
 	f.Float64Var(&o.weight, "weight", 1, "speed relative to other workers; a faster one owns more shards")
 	f.StringVar(&o.http, "http", "", "address for /healthz, /readyz and /metrics, such as :9090 (default: none)")
@@ -173,9 +175,9 @@ func (o *workerOptions) config(ctx context.Context, client *api.Client) (*worker
 	if o.engine != "" {
 		choice.Name = o.engine
 	}
-	eng, err := openEngine(choice, slog.Default())
+	eng, err := openEngine(choice, o.device, slog.Default())
 	if err != nil {
-		return nil, cli.Usage(err)
+		return nil, err
 	}
 	if o.threads == 0 {
 		o.threads = r.Engine.Threads
