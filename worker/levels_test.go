@@ -41,6 +41,24 @@ func TestSameRunAtEveryLevelWithEveryNorm(t *testing.T) {
 	}
 }
 
+// The running statistics of batch norm are the mean over the forwards through it. Mixed feature maps do
+// not pass it, so they leave the statistics as they are without mixing; so do mixed embeddings. Mixed
+// images do pass it.
+func TestMixedMapsLeaveTheStatisticsAlone(t *testing.T) {
+	statistics := func(level string) []float32 {
+		tr := newTestTrainer(t, t.TempDir(), "model.norm=batch", "model.batchnorm=live", "mix.level="+level)
+		g, b := alone(t, tr)
+		require.NoError(t, tr.initialize())
+		require.NoError(t, tr.trainStep(t.Context(), g, b))
+		return tr.buffers
+	}
+	want := statistics(metrix.LevelNone)
+	require.NotEmpty(t, want)
+	require.Equal(t, want, statistics(metrix.LevelEmbed))
+	require.Equal(t, want, statistics(metrix.LevelFeature))
+	require.NotEqual(t, want, statistics(metrix.LevelInput))
+}
+
 // With mix.level random every level has its own weight, lambda, pairs and number of hardest negatives, and
 // the step log says which was drawn.
 func TestRandomLevelMixesAsItsLevelSays(t *testing.T) {

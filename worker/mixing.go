@@ -183,6 +183,9 @@ func (t *trainer) embedMixed(g *generation, m *mixing) error {
 		if t.recompute {
 			tp.release()
 		}
+		if m.level == metrix.LevelFeature {
+			continue // the head has no batch norm, whose statistics a forward adds to
+		}
 		if err := errors.Join(t.contribute(t.layout.buffers), t.countForward()); err != nil {
 			return err
 		}
