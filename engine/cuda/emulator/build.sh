@@ -12,11 +12,11 @@ cxx=${CXX:-g++}
 flags="-O2 -g -fPIC -std=c++17 -Wall -Wextra -Wno-unknown-pragmas -ffp-contract=off -fvisibility=hidden"
 
 for source in fibers memory failures streams cuda cudastreams kernels; do
-    $cxx $flags -fvisibility=default -c -o "$work/$source.o" "$here/$source.cc" &
+    $cxx $flags -fvisibility=default -c -o "$work/$source.o" "$here/src/$source.cc" &
 done
-${CC:-gcc} -O2 -fPIC -c -o "$work/unsupported.o" "$here/unsupported.c"
+${CC:-gcc} -O2 -fPIC -c -o "$work/unsupported.o" "$here/src/unsupported.c"
 for library in cudnn cublas; do
-    [ -f "$here/$library.cc" ] && $cxx $flags -c -o "$work/$library.o" "$here/$library.cc" &
+    [ -f "$here/src/$library.cc" ] && $cxx $flags -c -o "$work/$library.o" "$here/src/$library.cc" &
 done
 wait
 cd "$work"

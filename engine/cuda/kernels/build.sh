@@ -11,7 +11,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # compute_80 has bf16; the driver translates it for every later card.
-${CXX:-g++} -O1 -std=c++17 -Wall -Wextra -o "$work/compile" "$here/compile.cc" -ldl
+${CXX:-g++} -O1 -std=c++17 -Wall -Wextra -o "$work/compile" "$here/nvrtc/compile.cc" -ldl
 LD_LIBRARY_PATH="$(dirname "$nvrtc")" "$work/compile" "$nvrtc" "$here/kernels.cu" "$here" "$work/kernels.ptx" compute_80
 
 # nvrtc writes the version of PTX that its own release introduced, which older drivers refuse. The kernels use

@@ -2,4 +2,4 @@
  * other files take the place of these, which are weak. */
 #define ENTRY(i, name) \
 	__attribute__((weak, visibility("default"))) int name(void) { return 801; /* CUDA_ERROR_NOT_SUPPORTED */ }
-#include "../driver/entries.h"
+#include "../../driver/entries.h"

@@ -1,7 +1,7 @@
-// The kernels of ../kernels, compiled for the CPU, and the table that finds them by name.
+// The kernels of engine/cuda/kernels, compiled for the CPU, and the table that finds them by name.
 #include "shim.h"
 
-#include "../kernels/kernels.cu"
+#include "../../kernels/kernels.cu"
 
 #include <tuple>
 #include <type_traits>
@@ -45,7 +45,7 @@ constexpr int count(void (*)(A...)) {
 #define KERNEL_T(name, parameters) ENTRY(name##_f32, f32::name##_f32) ENTRY(name##_bf16, b16::name##_bf16)
 
 const Kernel table[] = {
-#include "../kernels/kernels.h"
+#include "../../kernels/kernels.h"
 };
 
 } // namespace
