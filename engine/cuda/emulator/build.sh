@@ -16,14 +16,15 @@ for source in fibers memory failures streams cuda cudastreams kernels; do
 done
 ${CC:-gcc} -O2 -fPIC -c -o "$work/unsupported.o" "$here/src/unsupported.c"
 for library in cudnn cublas; do
-    [ -f "$here/src/$library.cc" ] && $cxx $flags -c -o "$work/$library.o" "$here/src/$library.cc" &
+    $cxx $flags -O3 -c -o "$work/$library.o" "$here/src/$library.cc" &
 done
 wait
 cd "$work"
 $cxx -shared -Wl,-soname,libcuda.so.1 -o libcuda.so.1 fibers.o memory.o failures.o streams.o cuda.o cudastreams.o kernels.o unsupported.o -lpthread
-[ -f cudnn.o ] && $cxx -shared -Wl,-soname,libcudnn.so.9 -Wl,-rpath,'$ORIGIN' -o libcudnn.so.9 cudnn.o libcuda.so.1
-[ -f cublas.o ] && $cxx -shared -Wl,-soname,libcublas.so.12 -Wl,-rpath,'$ORIGIN' -o libcublas.so.12 cublas.o libcuda.so.1
-for library in libcuda.so.1 libcudnn.so.9 libcublas.so.12; do
-    [ -f "$library" ] && mv "$library" "$out/$library"
+for library in cudnn:9 cublas:12; do
+    name=${library%:*} file=lib${library%:*}.so.${library#*:}
+    $cxx -shared -Wl,-soname,$file -Wl,-rpath,'$ORIGIN' -o $file $name.o libcuda.so.1
 done
-true
+for file in libcuda.so.1 libcudnn.so.9 libcublas.so.12; do
+    mv $file "$out/$file"
+done
