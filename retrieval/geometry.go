@@ -18,15 +18,26 @@ type Geometry struct {
 	Uniformity float64 `json:"uniformity"`
 	// Utilisation is the mean squared distance of test rows to their nearest training row. In [0, 4].
 	Utilisation float64 `json:"utilisation"`
-	// UtilisationMixed is the same with mixed rows beside the training rows, never above it; the
+	// AlignmentMixed and UniformityMixed are the same with mixes of the test rows beside them: a mix
+	// is, for the other rows of its first partner's class, a positive of weight lambda. Absent without.
+	AlignmentMixed  *float64 `json:"alignment_mixed,omitempty"`
+	UniformityMixed *float64 `json:"uniformity_mixed,omitempty"`
+	// UtilisationMixed is the same with mixes of training rows beside them, never above it; the
 	// difference says how much of the space mixing reaches. Absent without mixed rows.
 	UtilisationMixed *float64 `json:"utilisation_mixed,omitempty"`
 }
 
+// Mixed are mixes of some rows, each with a share Lambda of row First, in [0, 1].
+type Mixed struct {
+	Rows   Rows // of unit length
+	First  []int32
+	Lambda []float32
+}
+
 // MeasureGeometry returns the alignment and uniformity of the test rows, whose labels must be set,
-// and the utilisation of the training rows by them, with and without mixed rows (none if mixed has
-// no rows).
-func MeasureGeometry(ctx context.Context, test, train, mixed Rows, opt Options) (g Geometry, err error) {
+// and the utilisation of the training rows by them, each with and without mixes of these rows (none if
+// there are none).
+func MeasureGeometry(ctx context.Context, test, train Rows, mixedTest, mixedTrain Mixed, opt Options) (g Geometry, err error) {
 	if g.Alignment, err = Alignment(test); err != nil {
 		return Geometry{}, err
 	}
@@ -38,10 +49,21 @@ func MeasureGeometry(ctx context.Context, test, train, mixed Rows, opt Options) 
 		return Geometry{}, err
 	}
 	g.Utilisation = mean(alone)
-	if mixed.Len() == 0 {
+	if mixedTest.Rows.Len() > 0 {
+		a, err := AlignmentMixed(test, mixedTest)
+		if err != nil {
+			return Geometry{}, err
+		}
+		u, err := Uniformity(ctx, join(test, mixedTest.Rows), opt)
+		if err != nil {
+			return Geometry{}, err
+		}
+		g.AlignmentMixed, g.UniformityMixed = &a, &u
+	}
+	if mixedTrain.Rows.Len() == 0 {
 		return g, nil
 	}
-	others, err := Nearest(ctx, test, 0, test.Len(), opt, mixed)
+	others, err := Nearest(ctx, test, 0, test.Len(), opt, mixedTrain.Rows)
 	if err != nil {
 		return Geometry{}, err
 	}
@@ -59,7 +81,16 @@ func MeasureGeometry(ctx context.Context, test, train, mixed Rows, opt Options) 
 //	SUM_{i<j} |x_i - x_j|^2 = n SUM_i |x_i - m|^2,  m the mean of the rows,
 //
 // so it costs N d, in float64. Without any pair there is nothing to average: an error.
-func Alignment(rows Rows) (float64, error) {
+func Alignment(rows Rows) (float64, error) { return AlignmentMixed(rows, Mixed{}) }
+
+// AlignmentMixed is Alignment with mixes beside the rows. A mix v of p and a row of another class counts
+// with every other row of p's class, by its label lambda:
+//
+//	( SUM_{x,y of a class} |x-y|^2 + SUM_v lambda_v SUM_{x of p's class, x != p} |x-v|^2 ) /
+//	( pairs of a class + SUM_v lambda_v (n_p - 1) )
+//
+// It costs N d for the rows and as much for the mixes, in float64.
+func AlignmentMixed(rows Rows, mixed Mixed) (float64, error) {
 	if err := rows.check("aligned"); err != nil {
 		return 0, err
 	}
@@ -69,26 +100,71 @@ func Alignment(rows Rows) (float64, error) {
 	if err := rows.checkFinite("aligned", 0, rows.Len()); err != nil {
 		return 0, err
 	}
-	order := byLabel(rows.Labels)
+	if err := mixed.check(rows); err != nil {
+		return 0, err
+	}
+	classOf := make([]int32, len(mixed.First))
+	for v, p := range mixed.First {
+		classOf[v] = rows.Labels[p]
+	}
+	order, mixes := byLabel(rows.Labels), byLabel(classOf)
 	centre := make([]float64, rows.Dim)
-	var sum, pairs float64
+	var sum, weight float64
 	for first := 0; first < len(order); {
-		last := first
-		for last < len(order) && rows.Labels[order[last]] == rows.Labels[order[first]] {
+		class, last := rows.Labels[order[first]], first
+		for last < len(order) && rows.Labels[order[last]] == class {
 			last++
 		}
-		n := float64(last - first)
-		sum += n * rows.spread(order[first:last], centre)
-		pairs += n * (n - 1) / 2
+		n, spread := float64(last-first), rows.spread(order[first:last], centre)
+		sum += n * spread
+		weight += n * (n - 1) / 2
+		for ; len(mixes) > 0 && classOf[mixes[0]] == class; mixes = mixes[1:] {
+			v, lambda := mixes[0], float64(mixed.Lambda[mixes[0]])
+			own := exactDistance(rows.row(int(mixed.First[v])), mixed.Rows.row(int(v)))
+			sum += lambda * (spread + n*distanceTo(centre, mixed.Rows.row(int(v))) - own)
+			weight += lambda * (n - 1)
+		}
 		first = last
 	}
-	if pairs == 0 {
+	if weight == 0 {
 		return 0, errors.New("retrieval: alignment of rows without a pair of one class asked for: it needs at least one")
 	}
-	return sum / pairs, nil
+	return sum / weight, nil
 }
 
-// spread returns the sum of squared distances of some rows to their mean. centre is scratch.
+// check refuses mixes that are not of rows.
+func (m Mixed) check(rows Rows) error {
+	n := m.Rows.Len()
+	if n == 0 && len(m.First) == 0 {
+		return nil
+	}
+	if len(m.First) != n || len(m.Lambda) != n || m.Rows.Dim != rows.Dim {
+		return fmt.Errorf("retrieval: %d mixed rows of dimension %d have %d first rows and %d lambdas, of rows of dimension %d: give one of each for every mix",
+			n, m.Rows.Dim, len(m.First), len(m.Lambda), rows.Dim)
+	}
+	for v, p := range m.First {
+		if p < 0 || int(p) >= rows.Len() {
+			return fmt.Errorf("retrieval: mixed row %d has row %d as its first: there are %d", v, p, rows.Len())
+		}
+	}
+	return m.Rows.checkFinite("mixed", 0, n)
+}
+
+// join returns the rows of a and b as one.
+func join(a, b Rows) Rows {
+	return Rows{X: slices.Concat(a.X, b.X), Dim: a.Dim}
+}
+
+// distanceTo is the squared distance of a row to a point.
+func distanceTo(point []float64, row []float32) (sum float64) {
+	for k, v := range row {
+		d := float64(v) - point[k]
+		sum += float64(d * d)
+	}
+	return sum
+}
+
+// spread returns the sum of squared distances of some rows to their mean, which it leaves in centre.
 func (r Rows) spread(of []int32, centre []float64) (sum float64) {
 	clear(centre)
 	for _, i := range of {
@@ -100,10 +176,7 @@ func (r Rows) spread(of []int32, centre []float64) (sum float64) {
 		centre[k] /= float64(len(of))
 	}
 	for _, i := range of {
-		for k, v := range r.row(int(i)) {
-			d := float64(v) - centre[k]
-			sum += float64(d * d)
-		}
+		sum += distanceTo(centre, r.row(int(i)))
 	}
 	return sum
 }

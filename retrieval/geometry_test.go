@@ -60,6 +60,25 @@ func bruteGeometry(test Rows, references ...Rows) (alignment, uniformity, utilis
 	return alignment / positives, math.Log(uniformity / pairs), utilisation
 }
 
+// bruteAlignment is the definition of AlignmentMixed, pair by pair.
+func bruteAlignment(rows Rows, mixed Mixed) float64 {
+	var sum, weight float64
+	for i := range rows.Len() {
+		for j := range i {
+			if rows.Labels[i] == rows.Labels[j] {
+				sum, weight = sum+exactDistance(rows.row(i), rows.row(j)), weight+1
+			}
+		}
+		for v, p := range mixed.First {
+			if int(p) != i && rows.Labels[i] == rows.Labels[p] {
+				lambda := float64(mixed.Lambda[v])
+				sum, weight = sum+lambda*exactDistance(rows.row(i), mixed.Rows.row(v)), weight+lambda
+			}
+		}
+	}
+	return sum / weight
+}
+
 func TestGeometryEqualsBruteForce(t *testing.T) {
 	ctx := context.Background()
 	for _, n := range []int{2, 17, 150, 401} {
@@ -67,12 +86,20 @@ func TestGeometryEqualsBruteForce(t *testing.T) {
 		test.Labels[0], test.Labels[1] = 1, 1
 		alignment, uniformity, utilisation := bruteGeometry(test, train)
 		_, _, with := bruteGeometry(test, train, mixed)
-		g, err := MeasureGeometry(ctx, test, train, mixed, Options{})
+		mixes := Mixed{Rows: sphere(6, n+1, 9, 4)}
+		for v := range n + 1 {
+			mixes.First = append(mixes.First, int32((7*v)%n))
+			mixes.Lambda = append(mixes.Lambda, float32(v%5)/4)
+		}
+		g, err := MeasureGeometry(ctx, test, train, mixes, Mixed{Rows: mixed}, Options{})
 		require.NoError(t, err)
 		require.InDelta(t, alignment, g.Alignment, 1e-12)
 		require.InDelta(t, uniformity, g.Uniformity, 1e-5)
 		require.InDelta(t, utilisation, g.Utilisation, 1e-6)
 		require.InDelta(t, with, *g.UtilisationMixed, 1e-6)
+		require.InDelta(t, bruteAlignment(test, mixes), *g.AlignmentMixed, 1e-12)
+		_, together, _ := bruteGeometry(Rows{X: append(append([]float32{}, test.X...), mixes.Rows.X...), Dim: 9, Labels: make([]int32, 2*n+1)})
+		require.InDelta(t, together, *g.UniformityMixed, 1e-5)
 		both, err := Utilisation(ctx, test, Options{}, train, mixed)
 		require.NoError(t, err)
 		require.Equal(t, both, *g.UtilisationMixed)
@@ -83,7 +110,7 @@ func TestGeometryEqualsBruteForce(t *testing.T) {
 func TestGeometryByHand(t *testing.T) {
 	test := Rows{Dim: 2, X: []float32{1, 0, 1, 0, 0, 1, 0, 1}, Labels: []int32{0, 0, 1, 1}}
 	train := Rows{Dim: 2, X: []float32{-1, 0, 0.6, 0.8}}
-	g, err := MeasureGeometry(context.Background(), test, train, Rows{}, Options{})
+	g, err := MeasureGeometry(context.Background(), test, train, Mixed{}, Mixed{}, Options{})
 	require.NoError(t, err)
 	require.Zero(t, g.Alignment)
 	require.InDelta(t, math.Log((2+4*math.Exp(-4))/6), g.Uniformity, 1e-7)
@@ -150,6 +177,12 @@ func TestGeometryRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "row 0 has length 2")
 	_, err = Utilisation(ctx, Rows{Dim: 1, X: []float32{1}}, Options{})
 	require.ErrorContains(t, err, "query 0 has no reference row")
+
+	two := Rows{Dim: 1, X: []float32{1, 1}, Labels: []int32{1, 1}}
+	_, err = AlignmentMixed(two, Mixed{Rows: two, First: []int32{0, 2}, Lambda: []float32{1, 1}})
+	require.ErrorContains(t, err, "mixed row 1 has row 2 as its first")
+	_, err = AlignmentMixed(two, Mixed{Rows: two, First: []int32{0}, Lambda: []float32{1, 1}})
+	require.ErrorContains(t, err, "1 first rows and 2 lambdas")
 
 	stopped, cancel := context.WithCancel(ctx)
 	cancel()

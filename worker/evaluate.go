@@ -158,23 +158,30 @@ func QueryRows(split *dataset.Split, rows retrieval.Rows) (queries, gallery retr
 	return part(0, split.Queries()), part(split.Gallery(), rows.Len())
 }
 
-// MeasureGeometry measures alignment, uniformity and utilisation. The mixed rows of the latter are
-// one for each training row, mixed with a random row of another class as the recipe draws lambdas.
+// MeasureGeometry measures alignment, uniformity and utilisation, with and without mixes of the rows.
 func MeasureGeometry(ctx context.Context, test, train retrieval.Rows, r *recipe.Recipe, threads int) (*retrieval.Geometry, error) {
-	mixed := retrieval.Rows{X: make([]float32, len(train.X)), Dim: train.Dim}
-	var o metrix.Operator
-	for i := range train.Labels {
-		d := draw.Of(r.Seed, draw.Geometry, uint64(i))
-		j := d.IntN(len(train.Labels))
-		for try := 0; train.Labels[j] == train.Labels[i] && try < 100; try++ { // a set of one class has no other
-			j = d.IntN(len(train.Labels))
-		}
-		o = append(o, metrix.Pair{I: int32(i), J: int32(j), Lambda: float32(d.Beta(r.Mix.Alpha, r.Mix.Alpha))})
-	}
-	o.Apply(mixed.X, train.X, train.Dim)
-	metrix.Normalize(mixed.X, mixed.X, mixed.Dim)
-	g, err := retrieval.MeasureGeometry(ctx, test, train, mixed, retrieval.Options{Threads: threads})
+	g, err := retrieval.MeasureGeometry(ctx, test, train, mixEach(test, r, 1), mixEach(train, r, 0), retrieval.Options{Threads: threads})
 	return &g, err
+}
+
+// mixEach mixes every row with a random row of another class, lambda drawn as the recipe draws it for
+// embeddings. stream tells the draws for different rows apart.
+func mixEach(rows retrieval.Rows, r *recipe.Recipe, stream uint64) retrieval.Mixed {
+	mixed := retrieval.Mixed{Rows: retrieval.Rows{X: make([]float32, len(rows.X)), Dim: rows.Dim}}
+	alpha := r.Mix.Config().At(metrix.LevelEmbed).Alpha
+	var o metrix.Operator
+	for i := range rows.Labels {
+		d := draw.Of(r.Seed, draw.Geometry, uint64(i), stream)
+		j := d.IntN(len(rows.Labels))
+		for try := 0; rows.Labels[j] == rows.Labels[i] && try < 100; try++ { // a set of one class has no other
+			j = d.IntN(len(rows.Labels))
+		}
+		p := metrix.Pair{I: int32(i), J: int32(j), Lambda: float32(d.Beta(alpha, alpha))}
+		o, mixed.First, mixed.Lambda = append(o, p), append(mixed.First, p.I), append(mixed.Lambda, p.Lambda)
+	}
+	o.Apply(mixed.Rows.X, rows.X, rows.Dim)
+	metrix.Normalize(mixed.Rows.X, mixed.Rows.X, rows.Dim)
+	return mixed
 }
 
 // score ranks this worker's part of the queries against the gallery and gathers everybody's results.

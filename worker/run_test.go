@@ -46,6 +46,9 @@ func TestSameRunWhateverTheWorkers(t *testing.T) {
 			r := parse(t, set...)
 			want, wantResult := trainWith(t, r, 1)
 			require.EqualValues(t, r.Train.Steps, len(losses(want)))
+			if r.Eval.Geometry == "yes" { // the result has it from the step log
+				require.NotNil(t, wantResult.Final.Geometry.UniformityMixed)
+			}
 			require.NotEqual(t, losses(want)[0], losses(want)[len(losses(want))-1])
 			for _, w := range []int{2, 3, 4} {
 				got, gotResult := trainWith(t, r, w)

@@ -168,7 +168,8 @@ func printEval(cmd *cobra.Command, e evalReport) error {
 		fmt.Fprintf(out, "NMI %.2f%%\n", 100**e.NMI)
 	}
 	if g := e.Geometry; g != nil {
-		fmt.Fprintf(out, "alignment %.4f, uniformity %.4f, utilisation %.4f, with mixed rows %.4f\n", g.Alignment, g.Uniformity, g.Utilisation, *g.UtilisationMixed)
+		fmt.Fprintf(out, "alignment %.4f, uniformity %.4f, utilisation %.4f\n", g.Alignment, g.Uniformity, g.Utilisation)
+		fmt.Fprintf(out, "with mixed rows: alignment %.4f, uniformity %.4f, utilisation %.4f\n", *g.AlignmentMixed, *g.UniformityMixed, *g.UtilisationMixed)
 	}
 	if e.Metrics.Skipped > 0 {
 		fmt.Fprintf(out, "%d images are alone in their class and were no queries\n", e.Metrics.Skipped)

@@ -43,6 +43,8 @@ func TestTrainEvaluateReport(t *testing.T) {
 	require.Equal(t, r.Final.Metrics, e.Metrics, "eval of the checkpoint and evaluation in training agree to the bit")
 	require.NotNil(t, e.NMI)
 	require.Less(t, *e.Geometry.UtilisationMixed, e.Geometry.Utilisation)
+	require.NotEqual(t, e.Geometry.Alignment, *e.Geometry.AlignmentMixed)
+	require.NotEqual(t, e.Geometry.Uniformity, *e.Geometry.UniformityMixed)
 	text, _, _, err = execute(NewMetrix(), "eval", "--checkpoint", r.BestCheckpoint, "--data", w.data, "--split", "train", "--recall", "1,5")
 	require.NoError(t, err)
 	require.Contains(t, text, "R@5")

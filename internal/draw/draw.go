@@ -29,7 +29,7 @@ const (
 	MixLevel                      // level at which a step mixes; counters: step
 	LabelSplit                    // labels that are kept: of which classes; of which images, counters: class
 	Unlabelled                    // order of the unlabelled images; counters: round
-	Geometry                      // partners of training rows in the utilisation with mixed rows; counters: row
+	Geometry                      // partners of rows in measures with mixed rows; counters: row, 0 of training or 1 of test
 )
 
 // Rand is a small deterministic generator (xoshiro256**). The zero value is not usable: call Of.
