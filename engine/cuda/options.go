@@ -37,6 +37,8 @@ type Options struct {
 	Device int
 	// Precision of convolutions and products.
 	Precision Precision
+	// Graphs starts kernels by CUDA graphs where they can be captured, which frees the host's processor.
+	Graphs bool
 	// CacheDir keeps the convolution algorithms that were measured; empty means metrix in the user's
 	// cache folder.
 	CacheDir string
