@@ -16,6 +16,7 @@ type Mix struct {
 	MixLevel
 	Partners string // "batch": anywhere in the global batch, or "shard": of the same shard, so that nothing travels
 	Wire     string // "float32" or "bfloat16": feature maps that are mixed
+	Images   string // "load" or "fetch": how a worker comes by images of others that it mixes: it loads them, too, or they are sent
 	Memory   string // "no" or "yes": embeddings are mixed with the memory's, too
 
 	Input, Feature, Embed MixLevel
@@ -51,7 +52,7 @@ func defaultLoss() Loss {
 
 func defaultMix() Mix {
 	return Mix{
-		Level: "none", Partners: "batch", Wire: "float32", Memory: "no",
+		Level: "none", Partners: "batch", Wire: "float32", Images: "load", Memory: "no",
 		MixLevel: MixLevel{Weight: 0.4, Alpha: 2, Pairs: "both", Per: "step"},
 	}
 }
@@ -79,6 +80,7 @@ func (m *Mix) fields() []field {
 	return append(append([]field{choice("level", &m.Level, "none", "input", "feature", "embed", "random")}, m.MixLevel.fields()...),
 		choice("partners", &m.Partners, "batch", "shard"),
 		choice("wire", &m.Wire, "float32", "bfloat16"),
+		choice("images", &m.Images, "load", "fetch").outsideRun(),
 		choice("memory", &m.Memory, "no", "yes"),
 		field{key: "input", value: &m.Input},
 		field{key: "feature", value: &m.Feature},

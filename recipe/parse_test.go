@@ -42,7 +42,7 @@ data:
 model: {arch: resnet18, dim: 64, norm: batch, width: 64, batchnorm: frozen, pretrained: w.safetensors}
 loss: {form: proxy_anchor, params: {alpha: 30, delta: .2}, reduction: paper}
 mix:
-  {level: random, weight: 0.5, alpha: 1.5, pairs: positive_negative, per: pair, hardest: 3, partners: shard, wire: bfloat16, memory: yes,
+  {level: random, weight: 0.5, alpha: 1.5, pairs: positive_negative, per: pair, hardest: 3, partners: shard, wire: bfloat16, images: fetch, memory: yes,
    input: {weight: 0.1, alpha: 1, pairs: both, per: step, hardest: 2}, feature: {hardest: 4}, embed: {hardest: 0}}
 memory: {size: 1000, start_step: 50}
 semi: {labelled: 0.3, least: 3, unlabelled: 0, weight: 0.5, neighbors: 8, damping: 0.7, form: angular, margin: 0.3, angle: 40, signed: yes, orthogonal: yes}
@@ -65,7 +65,7 @@ engine: {name: onednn, precision: bf16, threads: 2}
 		Model: Model{"resnet18", 64, "batch", 64, "frozen", "w.safetensors"},
 		Loss:  Loss{"proxy_anchor", map[string]float64{"alpha": 30, "delta": 0.2}, "paper"},
 		Mix: Mix{
-			Level: "random", MixLevel: MixLevel{0.5, 1.5, "positive_negative", "pair", 3}, Partners: "shard", Wire: "bfloat16", Memory: "yes",
+			Level: "random", MixLevel: MixLevel{0.5, 1.5, "positive_negative", "pair", 3}, Partners: "shard", Wire: "bfloat16", Images: "fetch", Memory: "yes",
 			Input: MixLevel{0.1, 1, "both", "step", 2}, Feature: MixLevel{0.5, 1.5, "positive_negative", "pair", 4},
 			Embed: MixLevel{0.5, 1.5, "positive_negative", "pair", 0},
 		},
@@ -134,7 +134,7 @@ func TestHash(t *testing.T) {
 	}
 	base := hash()
 	require.Len(t, base, 64)
-	for _, same := range []string{"workers=4", "engine.threads=2", "data.path=/elsewhere", "compare=without_mixing", "seed=1", "batch.micro=8"} {
+	for _, same := range []string{"workers=4", "engine.threads=2", "data.path=/elsewhere", "compare=without_mixing", "seed=1", "batch.micro=8", "mix.images=fetch"} {
 		require.Equal(t, base, hash(same), same)
 	}
 	seen := map[string]string{base: "the base"}

@@ -41,6 +41,20 @@ func TestSameRunAtEveryLevelWithEveryNorm(t *testing.T) {
 	}
 }
 
+// Images that are fetched from their owners are those that a worker would load.
+func TestFetchedImagesAreTheLoadedOnes(t *testing.T) {
+	set := []string{"mix.level=input", "mix.input.hardest=2", "train.steps=6"}
+	want, wantResult := trainWith(t, parse(t, set...), 3)
+	r := parse(t, append(set, "mix.images=fetch")...)
+	for _, w := range []int{1, 3} {
+		got, gotResult := trainWith(t, r, w)
+		requireSameRun(t, want, got, wantResult, gotResult)
+		if w == 3 {
+			require.Greater(t, got[2].SentBytes, want[2].SentBytes, "they do travel")
+		}
+	}
+}
+
 // The running statistics of batch norm are the mean over the forwards through it. Mixed feature maps do
 // not pass it, so they leave the statistics as they are without mixing; so do mixed embeddings. Mixed
 // images do pass it.

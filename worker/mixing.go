@@ -117,18 +117,22 @@ func (t *trainer) width(level string) int {
 }
 
 // partners finds the images or feature maps that this worker mixes. Images of other workers' rows are
-// loaded by their place in the plan, which every worker knows; feature maps travel from their owners.
+// loaded by their place in the plan, which every worker knows, unless the recipe has them fetched;
+// feature maps travel from their owners.
 func (t *trainer) partners(ctx context.Context, g *generation, b *batch, m *mixing) (partners, error) {
 	p := partners{width: t.width(m.level), lo: g.lo, hi: g.hi, own: b.images, ids: m.needs(g, int(g.rank))}
 	p.others = make([]float32, len(p.ids)*p.width)
-	if m.level == metrix.LevelInput {
+	what, wire := "images", allreduce.Float32
+	switch {
+	case m.level == metrix.LevelFeature:
+		what, wire, p.own = "feature maps", t.wire, t.features
+	case t.cfg.Recipe.Mix.Images == "load":
 		items := make([]sampler.Item, len(p.ids))
 		for i, row := range p.ids {
 			items[i] = b.items[row]
 		}
 		return p, t.source.fill(ctx, p.others, items)
 	}
-	p.own = t.features
 	send, recv := make([][]float32, g.world), make([][]float32, g.world)
 	rest := p.others
 	for rank := range g.world {
@@ -139,7 +143,7 @@ func (t *trainer) partners(ctx context.Context, g *generation, b *batch, m *mixi
 		n := len(between(p.ids, lo, hi)) * p.width
 		recv[rank], rest = rest[:n], rest[n:]
 	}
-	return p, g.ring.Exchange(ctx, t.step, "feature maps", send, recv, t.wire)
+	return p, g.ring.Exchange(ctx, t.step, what, send, recv, wire)
 }
 
 // round gives feature maps that stay here the precision of those that travel, so that it does not

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/metrixml/metrix/metrix"
 	"github.com/metrixml/metrix/retrieval"
@@ -111,33 +112,40 @@ func (p *dryPlan) traffic() []dryTraffic {
 			when = fmt.Sprintf("steps that mix at %s level", level)
 		}
 		add(p.mixedCollectives(level), when)
-		if level == metrix.LevelFeature {
-			out = append(out, p.exchanges(when)...)
-		}
+		out = append(out, p.exchanges(level, when)...)
 	}
 	return out
 }
 
-// exchanges estimates what feature mixing sends from rank to rank: maps to where they are mixed, and
-// gradients back. Which rows are partners follows from the embeddings; here each row is as likely as
-// another to be somebody's hardest negative.
-func (p *dryPlan) exchanges(when string) []dryTraffic {
-	size := int64(4)
-	if p.recipe.Mix.Wire == "bfloat16" {
+// exchanges estimates what mixing sends from rank to rank: feature maps to where they are mixed, each
+// once, and a gradient back for every mix; images where they are fetched. Which rows are partners
+// follows from the embeddings; here each row is as likely as another to be somebody's hardest negative.
+func (p *dryPlan) exchanges(level, when string) []dryTraffic {
+	size, whats := 4.0, []string{"feature maps", "feature gradients"}
+	switch {
+	case level == metrix.LevelInput && p.recipe.Mix.Images == "fetch":
+		whats = []string{"images"}
+	case level != metrix.LevelFeature:
+		return nil
+	case p.recipe.Mix.Wire == "bfloat16":
 		size = 2
 	}
-	var most int64
-	rows := int64(p.sampler.Rows())
+	var partners, mixes float64 // most of a rank that live elsewhere
 	for _, s := range p.shards {
-		own := int64(s.Count * p.shardRows())
-		most = max(most, own*(rows-own)*int64(p.hardest(metrix.LevelFeature))/rows)
+		own := float64(s.Count * p.shardRows())
+		others := float64(p.sampler.Rows()) - own
+		if others == 0 || p.recipe.Mix.Partners == "shard" {
+			continue
+		}
+		drawn := own * float64(p.hardest(level)) * others / (own + others)
+		mixes = max(mixes, drawn)
+		partners = max(partners, others*(1-math.Pow(1-1/others, drawn)))
 	}
-	if p.recipe.Mix.Partners == "shard" {
-		most = 0
+	rows := map[string]float64{"images": partners, "feature maps": partners, "feature gradients": mixes}
+	var out []dryTraffic
+	for _, what := range whats {
+		bytes := int64(math.Round(rows[what] * size * float64(p.width(level))))
+		out = append(out, dryTraffic{What: what, Collective: exchange, Bytes: bytes, When: when, Estimate: true})
 	}
-	bytes := most * size * int64(p.network.Features.Size())
-	return []dryTraffic{
-		{What: "feature maps", Collective: exchange, Bytes: bytes, When: when, Estimate: true},
-		{What: "feature gradients", Collective: exchange, Bytes: bytes, When: when, Estimate: true},
-	}
+	return out
 }
