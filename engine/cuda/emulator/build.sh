@@ -9,7 +9,7 @@ work=$(mktemp -d "$out/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cxx=${CXX:-g++}
 # -ffp-contract=off: a product and a sum are rounded twice unless the source says fmaf.
-flags="-O2 -g -fPIC -std=c++17 -Wall -Wextra -Wno-unknown-pragmas -ffp-contract=off -fvisibility=hidden"
+flags="-O2 -fPIC -std=c++17 -Wall -Wextra -Wno-unknown-pragmas -ffp-contract=off -fvisibility=hidden"
 
 for source in fibers memory failures streams cuda cudastreams kernels; do
     $cxx $flags -fvisibility=default -c -o "$work/$source.o" "$here/src/$source.cc" &
