@@ -19,6 +19,12 @@ if [ ! "$lib/libcuda.a" -nt "$driver/driver.c" ] || [ ! "$lib/libcuda.a" -nt "$d
 fi
 exec 9>&-
 
-export CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$include" CGO_LDFLAGS="-L$lib -ldl"
+# The compiler's own variables instead of CGO_CFLAGS and CGO_LDFLAGS: those would make go compile
+# everything that uses cgo, and thus almost everything, once more. But where the machine has a libcuda in
+# the folders that gorgonia.org/cu names, only CGO_LDFLAGS comes before them.
+export CGO_ENABLED=1 CPATH="$include${CPATH:+:$CPATH}" LIBRARY_PATH="$lib${LIBRARY_PATH:+:$LIBRARY_PATH}"
+for folder in /usr/local/cuda*/lib* /usr/lib/x86_64-linux-gnu /opt/cuda/lib*; do
+    [ -e "$folder/libcuda.so" ] && export CGO_LDFLAGS="-L$lib"
+done
 export GOFLAGS="${GOFLAGS:+$GOFLAGS }-tags=gpu"
 exec go "$@"

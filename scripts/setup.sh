@@ -22,6 +22,11 @@ wanted=()
 has_compiler || wanted+=(gcc libc6-dev)
 has_onednn || wanted+=(libdnnl-dev)
 has_library libopenblas.so.0 || wanted+=(libopenblas0-pthread)
+# METRIX_TEST_GPU=required says that the CUDA engine is to be tested too (scripts/test.sh).
+if [ "${METRIX_TEST_GPU:-}" = required ]; then
+    command -v g++ >/dev/null || wanted+=(g++)
+    "${PYTHON:-python3}" -m pip --version >/dev/null 2>&1 || wanted+=(python3-pip)
+fi
 [ ${#wanted[@]} -eq 0 ] && exit 0
 
 # as_root runs a command as root, asking for a password only where somebody can type it.
