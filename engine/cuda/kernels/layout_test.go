@@ -1,0 +1,121 @@
+package kernels_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/metrixml/metrix/engine/cuda/kernels"
+	"github.com/metrixml/metrix/internal/draw"
+)
+
+func TestImagesArePaddedAndBack(t *testing.T) {
+	each(t, func(t *testing.T, c *card, a activations) {
+		const n, channels, area = 3, 3, 35
+		for _, padded := range []int{3, 4, 8} {
+			x, want := a.put(c, noise(1, n*channels*area))
+			_ = x
+			y := a.room(c, n*area*padded)
+			c.launch(a.name("pack_image"), kernels.Each(n*area), y, upload(c, want), int32(channels), int32(area), int32(padded), int32(n))
+			plain := toNHWC(want, channels, n)
+			for i, v := range a.get(c, y) {
+				if k := i % padded; k < channels {
+					require.Equal(t, plain[i/padded*channels+k], v)
+				} else {
+					require.Zero(t, v)
+				}
+			}
+			back := room[float32](c, n*channels*area)
+			c.launch(a.name("unpack_image"), kernels.Each(n*area), back, y, int32(channels), int32(area), int32(padded), int32(n))
+			require.Equal(t, want, download[float32](c, back))
+		}
+	})
+}
+
+func TestFeatureMapsChangeLayoutAndBack(t *testing.T) {
+	each(t, func(t *testing.T, c *card, a activations) {
+		for _, k := range []struct{ n, c, area int }{{2, 64, 49}, {3, 5, 1}, {1, 33, 70}} {
+			_, want := a.put(c, noise(1, k.n*k.c*k.area))
+			y, back := a.room(c, len(want)), room[float32](c, len(want))
+			g := kernels.Tiles(k.area, k.c, k.n)
+			c.launch(a.name("pack"), g, y, upload(c, want), int32(k.c), int32(k.area))
+			require.Equal(t, toNHWC(want, k.c, k.n), a.get(c, y))
+			c.launch(a.name("unpack"), g, back, y, int32(k.c), int32(k.area))
+			require.Equal(t, want, download[float32](c, back))
+		}
+	})
+}
+
+func TestCropsAreCutMirroredAndNormalised(t *testing.T) {
+	each(t, func(t *testing.T, c *card, a activations) {
+		const n, side, h, w, padded = 3, 9, 5, 4, 4
+		r := draw.Of(1, draw.Test)
+		pixels := make([]byte, n*side*side*3)
+		for i := range pixels {
+			pixels[i] = byte(r.IntN(256))
+		}
+		crops := []int32{0, 0, 0, 0, 4, 5, 1, 0, 2, 1, 1, 0}
+		norm := kernels.Normalisation{Mean: [3]float32{0.485, 0.456, 0.406}, Deviation: [3]float32{0.229, 0.224, 0.225}}
+		y := a.room(c, n*h*w*padded)
+		c.launch(a.name("crop"), kernels.Each(n*h*w), y, upload(c, pixels), upload(c, crops), norm,
+			int32(side), int32(side), int32(h), int32(w), int32(padded), int32(n))
+		got, want := a.get(c, y), make([]float32, n*h*w*padded)
+		for i := range want {
+			k, at := i%padded, i/padded
+			x, row, image := at%w, at/w%h, at/w/h
+			if k == 3 {
+				continue
+			}
+			top, left, mirror := int(crops[4*image]), int(crops[4*image+1]), crops[4*image+2]
+			if mirror == 1 {
+				x = w - 1 - x
+			}
+			v := pixels[((image*side+top+row)*side+left+x)*3+k]
+			want[i] = (float32(v)/255 - norm.Mean[k]) / norm.Deviation[k]
+		}
+		nearly(t, want, got, a.tolerance, "pixels")
+	})
+}
+
+func TestWeightsOfANetworkAreConvertedAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, c *card, a activations) {
+		shapes := []struct{ k, c, taps, padded int }{{8, 3, 49, 4}, {16, 8, 9, 8}, {1, 0, 1, 5}, {4, 16, 1, 16}}
+		var table []int64
+		src, dst := int64(7), int64(0)
+		for _, s := range shapes {
+			table = append(table, dst, src, int64(s.k), int64(s.c), int64(s.taps), int64(s.padded))
+			src += int64(s.k*s.c*s.taps) + 3
+			dst += int64(s.k * s.taps * s.padded)
+		}
+		_, params := a.put(c, noise(1, int(src)))
+		y := a.room(c, int(dst))
+		c.launch(a.name("weights"), kernels.Each(dst), y, upload(c, params), upload(c, table), int32(len(shapes)), dst)
+		got := a.get(c, y)
+		for i, s := range shapes {
+			at, from := int(table[6*i]), int(table[6*i+1])
+			krsc, oihw := got[at:at+s.k*s.taps*s.padded], params[from:from+s.k*s.c*s.taps]
+			for k := range s.k {
+				for tap := range s.taps {
+					for ch := range s.padded {
+						v := krsc[(k*s.taps+tap)*s.padded+ch]
+						if ch >= s.c {
+							require.Zero(t, v)
+							continue
+						}
+						require.Equal(t, oihw[(k*s.c+ch)*s.taps+tap], v)
+					}
+				}
+			}
+			if s.c == 0 {
+				continue
+			}
+			grads := noise(uint64(i+2), len(oihw))
+			sum := upload(c, grads)
+			part, _ := a.put(c, krsc)
+			c.launch(a.name("weights_gradient"), kernels.Each(int64(len(oihw))), sum, part, int32(s.k), int32(s.c), int32(s.taps), int32(s.padded))
+			for j, v := range download[float32](c, sum) {
+				require.Equal(t, grads[j]+oihw[j], v)
+			}
+		}
+	})
+}
