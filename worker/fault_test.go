@@ -95,9 +95,10 @@ func TestTheLeaderOfTheCoordinatorsIsLost(t *testing.T) {
 	requireUndisturbed(t, r, out, a, b)
 }
 
-// A stopped run goes on from its checkpoint as if it had not stopped, with another number of workers.
+// A stopped run goes on from its checkpoint, which has its memory of rows, as if it had not stopped, with
+// another number of workers.
 func TestResumeAfterAStop(t *testing.T) {
-	r := parse(t)
+	r := parse(t, "memory.size=61", "mix.memory=yes")
 	c, out := newCluster(t, 1, patient), t.TempDir()
 	c.create("run", r, 2)
 	stop := make(chan struct{})

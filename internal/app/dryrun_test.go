@@ -115,6 +115,33 @@ func TestDryRunTrafficIsTheRings(t *testing.T) {
 	}
 }
 
+// The step log of a run has the bytes that the plan tells; which maps travel is an estimate.
+func TestDryRunBytesAreTheRuns(t *testing.T) {
+	w := newWorkspace(t)
+	for level, tolerance := range map[string]float64{"embed": 0, "input": 0, "feature": 0.1} {
+		set := []string{"--data", w.data, "--workers", "2", "--set", "train.steps=12", "--set", "mix.level=" + level}
+		d := w.dryRun(t, set...)
+		var planned float64
+		for _, c := range d.Traffic {
+			planned += float64(c.Bytes)
+		}
+		out := filepath.Join(w.dir, level)
+		w.train(t, append(set, "--out", out)...)
+		records, err := worker.ReadJournal(out)
+		require.NoError(t, err)
+		var sent, steps float64
+		for _, r := range records {
+			if r.Loss != nil && r.Step > 1 { // before the first step workers also meet
+				const header = 64 // bytes of a frame
+				sent, steps = sent+float64(r.SentBytes-header*r.SentFrames), steps+1
+			}
+		}
+		t.Logf("%s: %.0f bytes a step, planned %.0f", level, sent/steps, planned)
+		const number = 8 // parts may differ by one between rank 0 and the rank that sends most
+		require.InDelta(t, planned, sent/steps, 2*number+tolerance*planned, level)
+	}
+}
+
 // dryPlanOf plans the tiny recipe with overrides on 12 classes of 5 images.
 func dryPlanOf(t *testing.T, set ...string) *dryPlan {
 	t.Helper()
