@@ -157,7 +157,7 @@ func TestReLUPassesNaNOn(t *testing.T) {
 
 func TestCastsRoundToEvenAndBack(t *testing.T) {
 	c := open(t)
-	x := append(noise(3, 4090), 1, 1+1.0/256, 1+3.0/256, float32(math.Inf(1)), 3e38, -0.0, 1e-40)
+	x := append(noise(3, 4090), 1, 1+1.0/256, 1+3.0/256, float32(math.Inf(1)), 3e38, float32(math.Copysign(0, -1)), 1e-40)
 	short, back := room[bf16](c, len(x)), room[float32](c, len(x))
 	c.launch("cast_f32_bf16", kernels.Each(int64(len(x))), short, upload(c, x), int64(len(x)))
 	c.launch("cast_bf16_f32", kernels.Each(int64(len(x))), back, short, int64(len(x)))

@@ -106,7 +106,8 @@ KERNEL(bias_reduce, (float* dst, const float* partial, int count, int c))
 // ---- pooling ----
 
 // y and from, n x oh x ow x c: the largest value of each kernel x kernel window and its place in the window (row
-// x kernel + column, the first in row-major order; kernel <= 15). Padding never wins. each(n * oh * ow * c)
+// x kernel + column, the first in row-major order; kernel <= 15). Padding never wins; from is
+// aligned like the vectors of y. each(n * oh * ow * c)
 KERNEL_T(maxpool, (T* y, unsigned char* from, const T* x, Window window))
 // dx, n x h x w x c = sum of dy over the windows that took it, in row-major order of the windows. each(n * h * w * c)
 KERNEL_T(maxpool_backward, (T* dx, const T* dy, const unsigned char* from, Window window))

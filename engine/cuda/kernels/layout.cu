@@ -60,11 +60,10 @@ __device__ void cropBody(T* y, const unsigned char* x, const int* crops, const N
         const int* crop = crops + 4 * image;
         const int top = crop[0] + row, left = crop[1] + (crop[2] ? w - 1 - col : col);
         const unsigned char* from = x + (((i64)image * sideH + top) * sideW + left) * 3;
-        float v[8] = {};
-#pragma unroll
-        for (int k = 0; k < 3; k++) v[k] = ((float)from[k] / 255.0f - norm.mean[k]) / norm.deviation[k];
         T* to = y + i * padded;
-        for (int k = 0; k < padded; k++) to[k] = From<T>::of(v[k]);
+#pragma unroll
+        for (int k = 0; k < 3; k++) to[k] = From<T>::of(((float)from[k] / 255.0f - norm.mean[k]) / norm.deviation[k]);
+        for (int k = 3; k < padded; k++) to[k] = From<T>::of(0.0f);
     }
 }
 BOTH(crop, cropBody,

@@ -65,17 +65,25 @@ SINGLE(loss_pair_gradient, (float* dg, const float* h, const float* g, const Los
     const int p = blockIdx.x;
     const LossRow range = ranges[p];
     float* to = dg + (i64)p * columns;
-    for (int n = threadIdx.x; n < columns; n += THREADS) {
-        float sum = 0;
-        for (int a = range.a0; a < range.a1; a++) {
-            const View v(h, g, anchors, a, lambdas, keep, columns);
-            if (!v.a.counted || (v.a.self == p) != (mix.kind == 2) || !v.mixed(n)) continue;
-            const Pair m = v.pair(mix, p, n);
-            const float s = m.first * v.toFirst(mix, p) + m.second * v.h[n];
-            sum -= Slopes(form, terms[a], slopes[a], 1).ofMix(form, s, m.lambda) * s * m.first * m.second;
+    bool begun = add != 0;
+    for (int a = range.a0; a < range.a1; a++) { // a thread meets the same n for every anchor
+        const View v(h, g, anchors, a, lambdas, keep, columns);
+        if (!v.a.counted || (v.a.self == p) != (mix.kind == 2)) continue;
+        const Slopes mixed(form, terms[a], slopes[a], 1);
+        const float toFirst = v.toFirst(mix, p);
+        for (int n = threadIdx.x; n < columns; n += THREADS) {
+            float x = 0;
+            if (v.mixed(n)) {
+                const Pair m = v.pair(mix, p, n);
+                const float s = m.first * toFirst + m.second * v.h[n];
+                x = mixed.ofMix(form, s, m.lambda) * s * m.first * m.second;
+            }
+            to[n] = begun ? to[n] - x : -x;
         }
-        to[n] = add ? to[n] + sum : sum;
+        begun = true;
     }
+    if (begun) return;
+    for (int n = threadIdx.x; n < columns; n += THREADS) to[n] = 0;
 }
 
 // ---- mixed rows that went through the network ----

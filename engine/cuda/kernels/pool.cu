@@ -16,14 +16,25 @@ template <int V> __device__ __forceinline__ Pixel place(i64 i, int h, int w, int
     return p;
 }
 
+// Bytes holds V places in windows, moved at once.
+template <int V> struct Bytes;
+template <> struct Bytes<1> { typedef unsigned char whole; };
+template <> struct Bytes<4> { typedef unsigned whole; };
+template <> struct Bytes<8> { typedef unsigned long long whole; };
+template <int V> union Places {
+    typename Bytes<V>::whole whole;
+    unsigned char part[V];
+};
+
 template <class T, int V> __device__ void maxpoolVector(T* y, unsigned char* from, const T* x, const Window& win) {
     const i64 n = (i64)win.n * win.oh * win.ow * (win.c / V);
     for (i64 i = first(); i < n; i += stride()) {
         const Pixel p = place<V>(i, win.oh, win.ow, win.c);
         float best[V];
-        unsigned char where[V];
+        Places<V> where;
+        where.whole = 0;
 #pragma unroll
-        for (int k = 0; k < V; k++) best[k] = -INFINITY, where[k] = 0;
+        for (int k = 0; k < V; k++) best[k] = -INFINITY;
         for (int a = 0; a < win.kernel; a++) {
             const int row = p.y * win.stride - win.pad + a;
             if (row < 0 || row >= win.h) continue;
@@ -34,12 +45,11 @@ template <class T, int V> __device__ void maxpoolVector(T* y, unsigned char* fro
                 load(v, x + (((i64)p.n * win.h + row) * win.w + col) * win.c + p.channel);
 #pragma unroll
                 for (int k = 0; k < V; k++)
-                    if (v[k] > best[k]) best[k] = v[k], where[k] = (unsigned char)(a * win.kernel + b);
+                    if (v[k] > best[k]) best[k] = v[k], where.part[k] = (unsigned char)(a * win.kernel + b);
             }
         }
         store(y + i * V, best);
-#pragma unroll
-        for (int k = 0; k < V; k++) from[i * V + k] = where[k];
+        ((typename Bytes<V>::whole*)from)[i] = where.whole;
     }
 }
 template <class T> __device__ void maxpoolBody(T* y, unsigned char* from, const T* x, const Window& window) {
@@ -62,9 +72,11 @@ template <class T, int V> __device__ void maxpoolBackwardVector(T* dx, const T* 
                 const i64 at = (((i64)p.n * win.oh + oy) * win.ow + ox) * win.c + p.channel;
                 float g[V];
                 load(g, dy + at);
+                Places<V> where;
+                where.whole = *(const typename Bytes<V>::whole*)(from + at);
 #pragma unroll
                 for (int k = 0; k < V; k++)
-                    if (from[at + k] == here) sum[k] += g[k];
+                    if (where.part[k] == here) sum[k] += g[k];
             }
         store(dx + i * V, sum);
     }
