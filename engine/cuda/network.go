@@ -154,52 +154,75 @@ func (n *network) Forward(stage model.Stage, mode engine.Mode, x []float32, rows
 		return nil, err
 	}
 	defer n.device.leave()
-	t, err := n.forward(key{stage, mode, rows}, x)
+	tapes, err := n.forward([]key{{stage, mode, rows}}, x)
 	if err != nil {
 		return nil, fmt.Errorf("cuda: forward of the %v, %d rows: %w", stage, rows, err)
 	}
-	return t, nil
+	return tapes[0], nil
 }
 
-func (n *network) forward(k key, x []float32) (_ *tape, err error) {
-	p, err := n.program(k)
-	if err != nil {
-		return nil, err
-	}
-	if err := n.refresh(k.stage); err != nil {
-		return nil, err
-	}
-	t, err := n.newTape(p)
-	if err != nil {
-		return nil, err
-	}
+// forward runs stages one after the other, each on what the one before gives; only the last gives
+// anything out.
+func (n *network) forward(keys []key, x []float32) (tapes []*tape, err error) {
 	defer func() {
 		if err != nil {
-			t.release()
+			for _, t := range tapes {
+				t.release()
+			}
 		}
 	}()
-	r, err := n.run(p, p.forward, t.memory)
-	if err != nil {
-		return nil, err
+	var last *run
+	for i, k := range keys {
+		p, err := n.program(k)
+		if err != nil {
+			return tapes, err
+		}
+		if err := n.refresh(k.stage); err != nil {
+			return tapes, err
+		}
+		t, err := n.newTape(p, i == len(keys)-1)
+		if err != nil {
+			return tapes, err
+		}
+		tapes = append(tapes, t)
+		r, err := n.run(p, p.forward, t.memory)
+		if err != nil {
+			return tapes, err
+		}
+		defer r.end()
+		if err := r.begin(last, x); err != nil {
+			return tapes, err
+		}
+		if err := r.segment(0, len(p.forward.commands)); err != nil {
+			return tapes, err
+		}
+		last = r
 	}
-	defer r.end()
-	if err := r.upload(x); err != nil {
-		return nil, err
+	if err := last.download(tapes[len(tapes)-1].out); err != nil {
+		return tapes, err
 	}
-	if err := r.clearSums(); err != nil {
-		return nil, err
-	}
-	if err := r.segment(0, len(p.forward.commands)); err != nil {
-		return nil, err
-	}
-	if err := r.download(t.out); err != nil {
-		return nil, err
-	}
-	return t, r.addSums()
+	return tapes, n.addSums(keys)
 }
 
 // Backward implements engine.Net.
 func (n *network) Backward(t engine.Tape, dOut []float32, opt engine.Backward) ([]float32, error) {
+	own, err := n.own(t)
+	if err != nil {
+		return nil, err
+	}
+	stage := own.program.stage
+	if want := n.outputs(own.program); len(dOut) != want {
+		return nil, fmt.Errorf("cuda: backward of the %v: the gradient has %d floats, the output %d", stage, len(dOut), want)
+	}
+	dIn, err := n.consume([]*tape{own}, dOut, opt)
+	if err != nil {
+		return nil, fmt.Errorf("cuda: backward of the %v: %w", stage, err)
+	}
+	return dIn, nil
+}
+
+// own checks that a tape can go backward here.
+func (n *network) own(t engine.Tape) (*tape, error) {
 	own, ok := t.(*tape)
 	switch {
 	case !ok || own.program == nil || own.net != n:
@@ -208,58 +231,53 @@ func (n *network) Backward(t engine.Tape, dOut []float32, opt engine.Backward) (
 		return nil, fmt.Errorf("cuda: backward of the %v: the network is closed", own.program.stage)
 	case own.program.mode == engine.Eval:
 		return nil, fmt.Errorf("cuda: backward of the %v: a tape of an Eval forward cannot go backward: use Frozen", own.program.stage)
-	case len(dOut) != len(own.out):
-		return nil, fmt.Errorf("cuda: backward of the %v: the gradient has %d floats, the output %d", own.program.stage, len(dOut), len(own.out))
 	}
-	stage := own.program.stage
+	return own, nil
+}
+
+// outputs is the number of floats that a program gives out.
+func (n *network) outputs(p *program) int { return p.n * n.model.StageOutput(p.stage).Size() }
+
+// consume goes backward through tapes, the last stage first, and releases them.
+func (n *network) consume(tapes []*tape, dOut []float32, opt engine.Backward) ([]float32, error) {
 	if err := n.device.enter(); err != nil {
 		return nil, err
 	}
 	defer n.device.leave()
-	defer own.release()
+	for _, t := range tapes {
+		defer t.release()
+	}
 	if opt.SkipParams && !opt.Input {
 		return nil, nil
 	}
-	dIn, err := n.backward(own, dOut, opt)
-	if err != nil {
-		return nil, fmt.Errorf("cuda: backward of the %v: %w", stage, err)
-	}
-	return dIn, nil
+	return n.backward(tapes, dOut, opt)
 }
 
-func (n *network) backward(t *tape, dOut []float32, opt engine.Backward) ([]float32, error) {
-	if err := n.refresh(t.program.stage); err != nil {
-		return nil, err
-	}
-	h := t.program.back(opt.Input)
-	r, err := n.run(t.program, h, t.memory)
-	if err != nil {
-		return nil, err
-	}
-	defer r.end()
-	r.skip = opt.SkipParams
-	if err := r.upload(dOut); err != nil {
-		return nil, err
-	}
-	if err := n.out.begin(r, opt.Ready); err != nil {
-		return nil, err
-	}
-	at := 0
-	for i, hand := range h.hand {
-		if err := r.segment(at, hand.after); err != nil {
+func (n *network) backward(tapes []*tape, dOut []float32, opt engine.Backward) (dIn []float32, err error) {
+	n.out.begin(opt)
+	var last *run
+	for i, t := range tapes {
+		if t.version != n.watch.version[t.program.stage] { // other parameters have been there meanwhile
+			if err := n.refresh(t.program.stage); err != nil {
+				return nil, err
+			}
+		}
+		r, err := n.run(t.program, t.program.back(opt.Input || i < len(tapes)-1), t.memory)
+		if err != nil {
 			return nil, err
 		}
-		at = hand.after
-		if err := n.out.send(i, hand); err != nil {
+		defer r.end()
+		r.skip = opt.SkipParams
+		if err := r.begin(last, dOut); err != nil {
 			return nil, err
 		}
+		if err := r.backward(); err != nil {
+			return nil, err
+		}
+		last = r
 	}
-	if err := r.segment(at, len(h.commands)); err != nil {
-		return nil, err
-	}
-	var dIn []float32
 	if opt.Input {
-		if dIn, err = n.inputGradient(r); err != nil {
+		if dIn, err = n.inputGradient(last); err != nil {
 			return nil, err
 		}
 	}
@@ -326,17 +344,22 @@ type tape struct {
 	memory  piece
 	host    piece
 	out     []float32
+	version int // of the parameters that the forward used
 }
 
-func (n *network) newTape(p *program) (*tape, error) {
-	t := &tape{net: n, program: p}
+// newTape takes a tape's memory, on the host too if its output is given out.
+func (n *network) newTape(p *program, out bool) (*tape, error) {
+	t := &tape{net: n, program: p, version: n.watch.version[p.stage]}
 	var err error
 	if p.tape > 0 {
 		if t.memory, err = n.memory.get(p.tape); err != nil {
 			return nil, err
 		}
 	}
-	count := p.n * n.model.StageOutput(p.stage).Size()
+	if !out {
+		return t, nil
+	}
+	count := n.outputs(p)
 	if t.host, err = n.pinned.get(4 * int64(count)); err != nil {
 		t.release()
 		return nil, err

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"slices"
 	"unsafe"
 
 	"gorgonia.org/cu"
@@ -76,7 +77,7 @@ func (r *run) end() { r.net.memory.put(r.slab) }
 // address resolves a place.
 func (r *run) address(p place) uintptr {
 	switch {
-	case p.space == nowhere:
+	case p.space == nowhere, p.space == ofGrads && r.skip: // the sums of norms are needed all the same
 		return 0
 	case p.buf != nil:
 		return r.base[p.space] + uintptr(p.buf.at)
@@ -160,9 +161,36 @@ func (d *device) launch(l *launch, address func(place) uintptr) error {
 	return d.call(result, "starting %s", l.kernel)
 }
 
-// upload brings the caller's rows to the card.
-func (r *run) upload(x []float32) error {
-	return r.net.up.send(r.base[onSlab]+uintptr(r.half.in.at), bytesOf(x))
+// begin gives the half its input: what the run before has left on the card, or the caller's rows.
+func (r *run) begin(before *run, x []float32) error {
+	d, in := r.net.device, r.base[onSlab]+uintptr(r.half.in.at)
+	if before == nil {
+		if err := r.clearSums(); err != nil {
+			return err
+		}
+		return r.net.up.send(in, bytesOf(x))
+	}
+	source := cu.DevicePtr(before.base[onSlab] + uintptr(before.half.out.at))
+	return d.check(cu.MemcpyDtoDAsync(cu.DevicePtr(in), source, r.half.in.bytes, d.main), "handing rows on")
+}
+
+// backward runs the commands of a backward and lets the gradients go as they are complete.
+func (r *run) backward() error {
+	out := r.net.out
+	if err := out.clear(r.program.stage); err != nil {
+		return err
+	}
+	at := 0
+	for _, hand := range r.half.hand {
+		if err := r.segment(at, hand.after); err != nil {
+			return err
+		}
+		at = hand.after
+		if err := out.send(hand); err != nil {
+			return err
+		}
+	}
+	return r.segment(at, len(r.half.commands))
 }
 
 // download starts bringing the result to pinned memory.
@@ -175,36 +203,35 @@ func (r *run) download(dst []float32) error {
 // clearSums readies the statistics of a Train forward.
 func (r *run) clearSums() error {
 	n := r.net
-	if r.program.mode != engine.Train || len(n.sums) == 0 {
+	if r.half != r.program.forward || r.program.mode != engine.Train || len(n.sums) == 0 {
 		return nil
 	}
 	return n.device.check(cu.MemsetD8Async(cu.DevicePtr(r.base[ofSums]), 0, 4*int64(len(n.sums)), n.device.main), "clearing statistics")
 }
 
-// addSums waits for the forward and adds its statistics to the caller's.
-func (r *run) addSums() error {
-	n, d := r.net, r.net.device
-	live := r.program.mode == engine.Train && len(n.sums) > 0
+// addSums waits for a forward of some stages and adds its statistics to the caller's.
+func (n *network) addSums(keys []key) error {
+	d := n.device
+	live := keys[0].mode == engine.Train && len(n.sums) > 0
 	if live {
-		err := cu.MemcpyDtoHAsync(unsafe.Pointer(unsafe.SliceData(n.sums)), cu.DevicePtr(r.base[ofSums]), 4*int64(len(n.sums)), d.main)
+		source := cu.DevicePtr(n.fixed[ofSums].address)
+		err := cu.MemcpyDtoHAsync(unsafe.Pointer(unsafe.SliceData(n.sums)), source, 4*int64(len(n.sums)), d.main)
 		if err := d.check(err, "bringing statistics home"); err != nil {
 			return err
 		}
 	}
-	if err := d.check(d.main.Synchronize(), "forward"); err != nil {
+	if err := d.check(d.main.Synchronize(), "forward"); err != nil || !live {
 		return err
 	}
-	if live {
-		for _, p := range n.model.Buffers {
-			if p.Stage == r.program.stage {
-				add(p.Slice(n.mem.BufferSums), p.Slice(n.sums))
-			}
+	for _, p := range n.model.Buffers {
+		if slices.ContainsFunc(keys, func(k key) bool { return k.stage == p.Stage }) {
+			add(p.Slice(n.mem.BufferSums), p.Slice(n.sums))
 		}
 	}
 	return nil
 }
 
-func add(dst, x []float32) {
+func add[T float32 | int64](dst, x []T) {
 	for i, v := range x {
 		dst[i] += v
 	}

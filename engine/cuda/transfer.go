@@ -103,8 +103,11 @@ func (d *device) destroy(events []cu.Event) (first error) {
 // watch finds out which parameters and statistics the caller has changed since the last call, by a hash
 // of every chunk: reading them costs less than sending them.
 type watch struct {
-	seed   maphash.Seed
-	chunks []chunk
+	seed    maphash.Seed
+	chunks  []chunk
+	version [2]int  // by stage: how many different parameters have been there
+	told    bool    // the caller says when something changes
+	changed [2]bool // by stage: it has said so
 }
 
 // chunk is floats [lo, hi) of a block.
@@ -140,6 +143,9 @@ func newWatch(m *model.Network) *watch {
 
 // refresh brings the card's copies of a stage's parameters and statistics up to date.
 func (n *network) refresh(s model.Stage) error {
+	if n.watch.told && !n.watch.changed[s] {
+		return nil
+	}
 	n.look(s)
 	weights := false
 	for i := range n.watch.chunks {
@@ -163,7 +169,16 @@ func (n *network) refresh(s model.Stage) error {
 			c.sent, c.stale = true, false
 		}
 	}
+	n.watch.changed[s] = false
+	if weights {
+		n.watch.version[s]++
+	}
 	return nil
+}
+
+// Changed implements engine.Keeper.
+func (n *network) Changed() {
+	n.watch.told, n.watch.changed = true, [2]bool{true, true}
 }
 
 func (n *network) block(c *chunk) []float32 {
