@@ -6,7 +6,7 @@ BENCH    ?= .
 PKG      ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check fuzz bench gpu gpu-vet gpu-emulate gpu-check ptx ptx-check onednn-check onnx-check clean
+.PHONY: help setup build demo test check fuzz bench gpu gpu-test gpu-vet gpu-emulate gpu-check ptx ptx-check onednn-check onnx-check clean
 
 help: ## explain the targets
 	@echo "metrix: train embedding networks with Metrix mixup on many workers"
@@ -30,7 +30,7 @@ demo: setup build ## train on images made here: Recall@K before, without and wit
 	@bin/metrix train recipes/demo.yaml
 
 test: setup check ## formatting, vet, staticcheck, then every test under the race detector
-	@$(GO) run ./scripts/gotest $$(command -v gcc >/dev/null && echo -race) -timeout 10m $(PKG)
+	@GO="$(GO)" scripts/test.sh $(PKG)
 
 check: ## formatting, vet and staticcheck alone
 	@scripts/check.sh
@@ -43,6 +43,9 @@ bench: ## run the benchmarks, with memory
 
 gpu: ## build bin/metrix-gpu, bin/worker-gpu and bin/gpu-tests for NVIDIA GPUs; needs no card
 	@scripts/gpu-build.sh
+
+gpu-test: ## all of the GPU that can be tested without a card: gpu-vet, ptx-check, gpu-emulate
+	@scripts/gpu-test.sh
 
 gpu-vet: ## vet what the tag gpu adds
 	@scripts/gpu-go.sh vet $(PKG)

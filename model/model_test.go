@@ -193,3 +193,33 @@ func TestAssembleErrors(t *testing.T) {
 	_, err := Assemble("net", Shape{3, 0, 8}, nil, nil)
 	assert.ErrorContains(t, err, "the input shape 3x0x8 must be at least 1")
 }
+
+// A cut moves layers from the trunk to the head; it changes neither their order nor the parameters.
+func TestCut(t *testing.T) {
+	spec := Spec{Arch: "resnet18", Side: 64, Dim: 8, Width: 16}
+	require.Equal(t, []string{
+		"conv1", "layer1.0", "layer1.1", "layer1", "layer2.0", "layer2.1", "layer2", "layer3.0", "layer3.1", "layer3", "layer4.0", "layer4.1", "layer4",
+	}, spec.Cuts())
+	whole, err := Build(spec)
+	require.NoError(t, err)
+	for name, features := range map[string]Shape{"conv1": {16, 16, 16}, "layer2": {32, 8, 8}, "layer3.0": {64, 4, 4}, "layer4": {128, 2, 2}} {
+		spec.Cut = name
+		n, err := Build(spec)
+		require.NoError(t, err)
+		require.Equal(t, features, n.Features, name)
+		require.Equal(t, len(whole.Trunk)+len(whole.Head), len(n.Trunk)+len(n.Head))
+		require.Equal(t, len(whole.Params), len(n.Params))
+		for i, p := range n.Params {
+			p.Stage = whole.Params[i].Stage
+			require.Equal(t, whole.Params[i], p)
+		}
+		lo, hi := n.StageRange(Head)
+		require.Equal(t, n.NumParams(), hi)
+		require.Equal(t, name != "layer4", lo < first(whole.StageRange(Head)), name)
+	}
+	spec.Cut = "layer5"
+	_, err = Build(spec)
+	require.ErrorContains(t, err, `resnet18 has no layer "layer5" to cut after: use one of conv1, layer1.0`)
+}
+
+func first(lo, _ int) int { return lo }

@@ -7,6 +7,7 @@ type Model struct {
 	Norm       string // "group" (independent of the batch) or "batch"
 	Width      int    // channels of the first block
 	BatchNorm  string // "live" or "frozen"; without meaning for group norm
+	Cut        string // layer or stage after which feature maps are mixed, such as "layer3"; empty for the last before the pooling
 	Pretrained string // safetensors or PyTorch (.pth) file with torchvision's parameter names; empty for a random start
 }
 
@@ -31,6 +32,7 @@ func (m *Model) fields() []field {
 		{key: "width", value: &m.Width, valid: "a multiple of 8 from 8 to 512",
 			ok: func() bool { return m.Width >= 8 && m.Width <= 512 && m.Width%8 == 0 }},
 		choice("batchnorm", &m.BatchNorm, "live", "frozen"),
+		{key: "cut", value: &m.Cut, valid: "text", outside: m.Cut == ""}, // as if recipes did not have it
 		textField("pretrained", &m.Pretrained),
 	}
 }

@@ -39,7 +39,7 @@ data:
   augment: {scale: [0.3, 1], ratio: [0.5, 2], flip: 0.25, color: 0.2}
   mean: [0.5, 0.4, 0.3]
   std: [0.2, 0.3, 0.4]
-model: {arch: resnet18, dim: 64, norm: batch, width: 64, batchnorm: frozen, pretrained: w.safetensors}
+model: {arch: resnet18, dim: 64, norm: batch, width: 64, batchnorm: frozen, cut: layer3, pretrained: w.safetensors}
 loss: {form: proxy_anchor, params: {alpha: 30, delta: .2}, reduction: paper}
 mix:
   {level: random, weight: 0.5, alpha: 1.5, pairs: positive_negative, per: pair, hardest: 3, partners: shard, wire: bfloat16, images: fetch, memory: yes,
@@ -48,7 +48,7 @@ memory: {size: 1000, start_step: 50}
 semi: {labelled: 0.3, least: 3, unlabelled: 0, weight: 0.5, neighbors: 8, damping: 0.7, form: angular, margin: 0.3, angle: 40, signed: yes, orthogonal: yes}
 batch: {classes: 20, images: 5, shards: 10, gradient_cache: on, micro: 10}
 optimizer: {name: sgd, lr: 6e-4, weight_decay: 0, momentum: 0.8, betas: [0.8, 0.99], eps: 1e-6, proxy_lr_scale: 10, clip_value: 0, clip_norm: 1}
-schedule: {name: cosine, warmup_epochs: 0.5, every_epochs: 20, factor: 0.5, head_only_epochs: 1, min_lr: 1e-6}
+schedule: {name: cosine, warmup_epochs: 0.5, every_epochs: 20, factor: 0.5, head_only_epochs: 0, min_lr: 1e-6}
 train: {epochs: 3, steps: 20, eval_every_epochs: 0, eval_every_steps: 5, checkpoint_every_steps: 7, keep: 2}
 eval: {recall: [1, 2, 4, 8], geometry: yes}
 compare: without_mixing
@@ -62,7 +62,7 @@ engine: {name: onednn, precision: bf16, threads: 2}
 			Augment: Augment{[]float64{0.3, 1}, []float64{0.5, 2}, 0.25, 0.2},
 			Mean:    []float64{0.5, 0.4, 0.3}, Std: []float64{0.2, 0.3, 0.4},
 		},
-		Model: Model{"resnet18", 64, "batch", 64, "frozen", "w.safetensors"},
+		Model: Model{"resnet18", 64, "batch", 64, "frozen", "layer3", "w.safetensors"},
 		Loss:  Loss{"proxy_anchor", map[string]float64{"alpha": 30, "delta": 0.2}, "paper"},
 		Mix: Mix{
 			Level: "random", MixLevel: MixLevel{0.5, 1.5, "positive_negative", "pair", 3}, Partners: "shard", Wire: "bfloat16", Images: "fetch", Memory: "yes",
@@ -73,7 +73,7 @@ engine: {name: onednn, precision: bf16, threads: 2}
 		Semi:      Semi{0.3, 3, 0, 0.5, 8, 0.7, "angular", 0.3, 40, "yes", "yes"},
 		Batch:     Batch{20, 5, 10, "on", 10},
 		Optimizer: Optimizer{"sgd", 6e-4, 0, 0.8, []float64{0.8, 0.99}, 1e-6, 10, 0, 1},
-		Schedule:  Schedule{"cosine", 0.5, 20, 0.5, 1, 1e-6},
+		Schedule:  Schedule{"cosine", 0.5, 20, 0.5, 0, 1e-6},
 		Train:     Train{3, 20, 0, 5, 7, 2},
 		Eval:      Eval{[]int{1, 2, 4, 8}, "yes"},
 		Compare:   "without_mixing",
@@ -141,7 +141,7 @@ func TestHash(t *testing.T) {
 	for _, other := range []string{
 		"seed=2", "name=b", "data.size=64", "data.augment.flip=0", "model.dim=64", "loss.form=contrastive",
 		"loss.params.beta=2", "mix.level=embed", "batch.shards=4", "optimizer.lr=1e-4", "schedule.name=cosine",
-		"train.epochs=5", "engine.name=gorgonia", "data.synth.classes=50",
+		"train.epochs=5", "model.cut=conv2", "engine.name=gorgonia", "data.synth.classes=50",
 	} {
 		h := hash(other)
 		require.Empty(t, seen[h], other)

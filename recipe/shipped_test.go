@@ -83,7 +83,7 @@ func TestSOPRecipesAreThePapers(t *testing.T) {
 			require.NoError(t, err)
 
 			require.Equal(t, Loss{c.form, c.params, "default"}, r.Loss)
-			require.Equal(t, Model{"resnet50", 512, "batch", 64, c.norm, "weights/resnet50.safetensors"}, r.Model)
+			require.Equal(t, Model{"resnet50", 512, "batch", 64, c.norm, "", "weights/resnet50.safetensors"}, r.Model)
 			require.Equal(t, []int{224, 256}, []int{r.Data.Size, r.Data.Resize})
 			require.Equal(t, []int{20, 5}, []int{r.Batch.Classes, r.Batch.Images})
 			o := r.Optimizer

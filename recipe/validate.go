@@ -125,6 +125,16 @@ func networkExists(r *Recipe) *problem {
 		return &problem{[]string{"data.size", "model.arch"}, "data.size and model.arch do not go together: " +
 			strings.TrimPrefix(err.Error(), "model: ")}
 	}
+	if spec.Cut = m.Cut; m.Cut != "" {
+		if err := spec.Validate(); err != nil {
+			return &problem{[]string{"model.cut", "model.arch"}, "model.cut is " + quote(m.Cut) + ": " + strings.TrimPrefix(err.Error(), "model: ")}
+		}
+		if r.Schedule.HeadOnlyEpochs > 0 {
+			return &problem{[]string{"model.cut", "schedule.head_only_epochs"}, fmt.Sprintf(
+				"model.cut is %s; it does not go with schedule.head_only_epochs, which is %s, since layers after the cut are part of the head",
+				quote(m.Cut), number(r.Schedule.HeadOnlyEpochs))}
+		}
+	}
 	if m.Pretrained != "" && (m.Arch == "conv4" || m.Norm != "batch" || m.Width != 64) {
 		return &problem{[]string{"model.pretrained", "model.norm", "model.arch"}, fmt.Sprintf(
 			"model.pretrained is %s; it needs a ResNet with norm batch and width 64, not %s with %s and %d",

@@ -37,6 +37,7 @@ func TestStepGradientAgainstDifferences(t *testing.T) {
 		"embed":          {"mix.level=embed"},
 		"input":          {"mix.level=input"},
 		"feature":        {"mix.level=feature", "mix.hardest=2"},
+		"feature, cut":   {"mix.level=feature", "mix.hardest=2", "model.cut=conv2"},
 		"feature, proxy": {"mix.level=feature", "loss.form=proxy_anchor"},
 	} {
 		t.Run(name, func(t *testing.T) {

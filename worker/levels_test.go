@@ -41,6 +41,25 @@ func TestSameRunAtEveryLevelWithEveryNorm(t *testing.T) {
 	}
 }
 
+// Where the network is cut changes nothing but what is mixed: without feature mixing the run is the same,
+// with it the same on any number of workers.
+func TestCutByName(t *testing.T) {
+	for _, norm := range []string{"model.norm=group", "model.norm=batch"} {
+		set := []string{norm, "train.steps=6", "mix.level=input"}
+		want, wantResult := trainWith(t, parse(t, set...), 1)
+		got, gotResult := trainWith(t, parse(t, append(set, "model.cut=conv2")...), 2)
+		requireSameRun(t, want, got, wantResult, gotResult)
+
+		set = []string{norm, "train.steps=6", "mix.level=feature", "mix.feature.hardest=2"}
+		last, _ := trainWith(t, parse(t, set...), 1)
+		set = append(set, "model.cut=conv2")
+		want, wantResult = trainWith(t, parse(t, set...), 1)
+		require.NotEqual(t, losses(last), losses(want))
+		got, gotResult = trainWith(t, parse(t, append(set, "batch.micro=6")...), 3)
+		requireSameRun(t, want, got, wantResult, gotResult)
+	}
+}
+
 // Images that are fetched from their owners are those that a worker would load.
 func TestFetchedImagesAreTheLoadedOnes(t *testing.T) {
 	set := []string{"mix.level=input", "mix.input.hardest=2", "train.steps=6"}

@@ -188,7 +188,7 @@ func (t *trainer) embedMixed(g *generation, m *mixing) error {
 			tp.release()
 		}
 		if m.level == metrix.LevelFeature {
-			continue // the head has no batch norm, whose statistics a forward adds to
+			continue // statistics of batch norm are those of forwards through both stages
 		}
 		if err := errors.Join(t.contribute(t.layout.buffers), t.countForward()); err != nil {
 			return err

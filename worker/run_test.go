@@ -86,6 +86,7 @@ func TestSameRunOnOneDNN(t *testing.T) {
 	for name, set := range map[string][]string{
 		"group norm":                       {"train.steps=10"},
 		"ResNet-18, live norm, maps mixed": {"model.arch=resnet18", "model.norm=batch", "model.width=16", "data.size=32", "data.resize=36", "mix.level=feature", "train.steps=4"},
+		"ResNet-18, cut after layer2":      {"model.arch=resnet18", "model.norm=batch", "model.width=16", "data.size=32", "data.resize=36", "mix.level=feature", "model.cut=layer2", "train.steps=4"},
 	} {
 		for _, p := range []onednn.Precision{onednn.F32, onednn.BF16} {
 			t.Run(fmt.Sprint(name, " ", p), func(t *testing.T) {

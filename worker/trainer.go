@@ -195,7 +195,7 @@ func TransformOf(r *recipe.Recipe) dataset.Transform {
 
 // NetworkOf builds the network that a recipe asks for.
 func NetworkOf(r *recipe.Recipe) (*model.Network, error) {
-	return model.Build(model.Spec{Arch: r.Model.Arch, Side: r.Data.Size, Dim: r.Model.Dim, Norm: r.Model.Norm, Width: r.Model.Width})
+	return model.Build(model.Spec{Arch: r.Model.Arch, Side: r.Data.Size, Dim: r.Model.Dim, Norm: r.Model.Norm, Width: r.Model.Width, Cut: r.Model.Cut})
 }
 
 func (t *trainer) prepareNetwork(r *recipe.Recipe) (err error) {
