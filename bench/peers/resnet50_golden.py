@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records PyTorch's training steps of a ResNet-50 for engine/onednn/testdata/resnet50.json.
+"""Records PyTorch's training steps of a ResNet-50 for engine/enginetest/testdata/resnet50.json.
 
 Four images of 64 pixels, live batch norm, multi-similarity, AdamW, in double precision, so that the
 numbers are those of the mathematics. Weights and images follow a formula of their place in the flat
@@ -7,7 +7,7 @@ block, see uniform. Of large tensors the file holds the length and the product w
 vector, which together notice any change.
 
     apt-get install python3-torch python3-numpy
-    python3 bench/peers/resnet50_golden.py > engine/onednn/testdata/resnet50.json
+    python3 bench/peers/resnet50_golden.py > engine/enginetest/testdata/resnet50.json
 """
 
 import json

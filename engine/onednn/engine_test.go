@@ -192,14 +192,14 @@ func TestManyStepsKeepTheirSize(t *testing.T) {
 	e := available(t)
 	m, err := model.Build(model.Spec{Arch: "conv4", Side: 16, Dim: 16, Norm: "batch", Width: 16})
 	require.NoError(t, err)
-	tr := newTrainer(t, e, m, 16, 2, metrix.Mix{})
+	tr := enginetest.NewTrainer(t, e, m, 16, 2, metrix.Mix{})
 	x := noise(16 * m.Input.Size())
 	const warm = 30
 	var size float64
 	var goroutines int
 	for i := range 1000 {
-		tr.calls = 1 << (i % 3)
-		tr.step(t, x, 1e-3)
+		tr.Calls = 1 << (i % 3)
+		tr.Step(t, x, 1e-3)
 		if i == warm {
 			runtime.GC()
 			size, goroutines = memoryMiB("VmRSS"), runtime.NumGoroutine()
