@@ -58,8 +58,8 @@ func openAlgorithms(dir, key string, logger *slog.Logger) *algorithms {
 }
 
 // choose returns the choice for a convolution: the remembered one if it is among the candidates, else
-// what measure finds, else the first.
-func (a *algorithms) choose(name string, candidates []choice, measure func([]choice) (choice, error)) (choice, error) {
+// what measure finds, else the first. What measure had to guess (sure is false) is not remembered.
+func (a *algorithms) choose(name string, candidates []choice, measure func([]choice) (c choice, sure bool, err error)) (choice, error) {
 	if a.path == "" || len(candidates) == 1 {
 		return candidates[0], nil
 	}
@@ -77,9 +77,9 @@ func (a *algorithms) choose(name string, candidates []choice, measure func([]cho
 	if c, ok := known.Choices[name]; ok && slices.Contains(candidates, c) {
 		return c, nil
 	}
-	c, err := measure(candidates)
-	if err != nil {
-		return choice{}, err
+	c, sure, err := measure(candidates)
+	if err != nil || !sure {
+		return c, err
 	}
 	known.Choices[name] = c
 	if err := a.write(known); err != nil {

@@ -15,10 +15,10 @@ var some = []choice{{1, 3}, {0, 3}, {6, 3}}
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-func never(t *testing.T) func([]choice) (choice, error) {
-	return func([]choice) (choice, error) {
+func never(t *testing.T) func([]choice) (choice, bool, error) {
+	return func([]choice) (choice, bool, error) {
 		t.Error("measured again")
-		return choice{}, nil
+		return choice{}, false, nil
 	}
 }
 
@@ -26,7 +26,7 @@ func never(t *testing.T) func([]choice) (choice, error) {
 func TestAlgorithmsAreMeasuredOnce(t *testing.T) {
 	dir := t.TempDir()
 	a := openAlgorithms(dir, "card 1", quiet())
-	c, err := a.choose("forward 3x3", some, func(list []choice) (choice, error) { return list[2], nil })
+	c, err := a.choose("forward 3x3", some, func(list []choice) (choice, bool, error) { return list[2], true, nil })
 	require.NoError(t, err)
 	assert.Equal(t, some[2], c)
 	c, err = openAlgorithms(dir, "card 1", quiet()).choose("forward 3x3", some, never(t))
@@ -34,11 +34,17 @@ func TestAlgorithmsAreMeasuredOnce(t *testing.T) {
 	assert.Equal(t, some[2], c)
 	other := openAlgorithms(dir, "card 2", quiet())
 	assert.NotEqual(t, a.path, other.path)
-	c, err = other.choose("forward 3x3", some, func(list []choice) (choice, error) { return list[1], nil })
+	c, err = other.choose("forward 3x3", some, func(list []choice) (choice, bool, error) { return list[1], true, nil })
 	require.NoError(t, err)
 	assert.Equal(t, some[1], c)
+	c, err = other.choose("data 3x3", some, func(list []choice) (choice, bool, error) { return list[1], false, nil })
+	require.NoError(t, err)
+	assert.Equal(t, some[1], c)
+	c, err = other.choose("data 3x3", some, func(list []choice) (choice, bool, error) { return list[2], true, nil })
+	require.NoError(t, err)
+	assert.Equal(t, some[2], c, "a guess is not remembered")
 	// A choice that cuDNN offers no more is measured again.
-	c, err = a.choose("forward 3x3", some[:2], func(list []choice) (choice, error) { return list[1], nil })
+	c, err = a.choose("forward 3x3", some[:2], func(list []choice) (choice, bool, error) { return list[1], true, nil })
 	require.NoError(t, err)
 	assert.Equal(t, some[1], c)
 }
@@ -50,8 +56,8 @@ func TestProcessesAgreeOnAlgorithms(t *testing.T) {
 	chosen := make([]choice, 8)
 	for i := range chosen {
 		wg.Go(func() {
-			c, err := openAlgorithms(dir, "card", quiet()).choose("data 1x1", some, func([]choice) (choice, error) {
-				return some[i%3], nil // each would find another
+			c, err := openAlgorithms(dir, "card", quiet()).choose("data 1x1", some, func([]choice) (choice, bool, error) {
+				return some[i%3], true, nil // each would find another
 			})
 			assert.NoError(t, err)
 			chosen[i] = c

@@ -25,8 +25,7 @@ const (
 // perf is cudnnConvolution*AlgoPerf_t.
 type perf struct {
 	algorithm, status int32
-	time              float32
-	_                 int32
+	_                 [2]int32 // its estimate of the time
 	memory            uint64
 	determinism, math int32
 	_                 [4]int32
@@ -136,7 +135,7 @@ func (p *convPlan) choose(n *dnn, direction int) error {
 	if err != nil {
 		return err
 	}
-	c, err := n.cache.choose(fmt.Sprintf("%s %+v", directions[direction], p.shape), candidates, func(list []choice) (choice, error) {
+	c, err := n.cache.choose(fmt.Sprintf("%s %+v", directions[direction], p.shape), candidates, func(list []choice) (choice, bool, error) {
 		return p.measure(n, direction, list)
 	})
 	if err != nil {
@@ -153,7 +152,8 @@ func (p *convPlan) choose(n *dnn, direction int) error {
 
 var directions = [...]string{"forward", "data", "weights"}
 
-// candidates are the deterministic algorithms in the order of cuDNN's own estimate.
+// candidates are the deterministic algorithms in the order of cuDNN's own estimate; those that take too
+// much memory only if there are no others.
 func (p *convPlan) candidates(n *dnn, direction int) ([]choice, error) {
 	const most = 16
 	var found [most]perf
@@ -164,7 +164,7 @@ func (p *convPlan) candidates(n *dnn, direction int) ([]choice, error) {
 	if err := n.check(status, "asking for algorithms"); err != nil {
 		return nil, err
 	}
-	var list []choice
+	var list, large []choice
 	for _, a := range found[:count] {
 		exact := !p.shape.bf16 && n.math == fmaMath
 		if a.status != 0 || a.determinism != deterministic || exact && (a.math == tensorMath || a.math == tensorMath+1) {
@@ -173,7 +173,15 @@ func (p *convPlan) candidates(n *dnn, direction int) ([]choice, error) {
 		if exact {
 			a.math = fmaMath
 		}
-		list = append(list, choice{Algorithm: a.algorithm, Math: a.math})
+		c := choice{Algorithm: a.algorithm, Math: a.math}
+		if a.memory > largestWorkspace {
+			large = append(large, c)
+			continue
+		}
+		list = append(list, c)
+	}
+	if len(list) == 0 {
+		list = large
 	}
 	if len(list) == 0 {
 		return nil, &Error{Refused, fmt.Sprintf("%s: cuDNN %d has no deterministic algorithm for this convolution (%s of %+v): use f32, or a newer cuDNN",
@@ -216,11 +224,12 @@ func (p *convPlan) run(n *dnn, c *convolve, algorithm int32, x, w, y, workspace 
 // most algorithms that are measured: cuDNN's estimate is good enough to leave the others out.
 const measured = 4
 
-// largestWorkspace is what a measured algorithm may take.
+// largestWorkspace is what an algorithm may take, in bytes, where there is another.
 const largestWorkspace = 1 << 30
 
-// measure times the first candidates on memory of zeros and returns the fastest.
-func (p *convPlan) measure(n *dnn, direction int, list []choice) (choice, error) {
+// measure times the first candidates on memory of zeros and returns the fastest. It is sure if there was
+// memory to time all.
+func (p *convPlan) measure(n *dnn, direction int, list []choice) (best choice, sure bool, err error) {
 	d := n.device
 	s := &p.shape
 	size := elementSize(s.bf16)
@@ -228,65 +237,67 @@ func (p *convPlan) measure(n *dnn, direction int, list []choice) (choice, error)
 	wBytes := aligned(int64(s.k) * int64(s.kernel*s.kernel) * int64(s.c) * size)
 	base, err := d.alloc(xBytes + yBytes + wBytes)
 	if err != nil {
-		return list[0], d.unlessLost(err)
+		return list[0], false, d.unlessLost(err)
 	}
 	defer func() { _ = d.free(base) }() // after a failure, which is reported, nothing is left to do
 	if err := d.check(cu.MemsetD8Async(cu.DevicePtr(base), 0, xBytes+yBytes+wBytes, d.main), "clearing memory"); err != nil {
-		return list[0], err
+		return list[0], false, err
 	}
 	c := &convolve{shape: p.shape, direction: direction, layer: "to be measured"}
-	best, least := list[0], float64(-1)
+	least := float64(-1)
+	best, sure = list[0], true
 	for _, candidate := range list[:min(len(list), measured)] {
 		ms, err := p.time(n, c, candidate, base, base+uintptr(xBytes), base+uintptr(xBytes+wBytes))
 		if err != nil {
 			if err := d.unlessLost(err); err != nil {
-				return best, err
+				return best, false, err
 			}
+			sure = sure && FailureOf(err) != OutOfMemory
 			continue
 		}
-		if ms >= 0 && (least < 0 || ms < least) {
+		if least < 0 || ms < least {
 			best, least = candidate, ms
 		}
 	}
-	return best, d.check(d.main.Synchronize(), "measuring a convolution")
+	return best, sure, d.check(d.main.Synchronize(), "measuring a convolution")
 }
 
-// time returns the least of a few times in milliseconds; negative for too large a workspace.
+// time returns the least of a few times in milliseconds.
 func (p *convPlan) time(n *dnn, c *convolve, candidate choice, x, w, y uintptr) (float64, error) {
 	d := n.device
 	bytes, err := p.ask(n, c.direction, candidate)
-	if err != nil || bytes > largestWorkspace {
-		return -1, err
+	if err != nil {
+		return 0, err
 	}
 	var workspace uintptr
 	if bytes > 0 {
 		if workspace, err = d.alloc(bytes); err != nil {
-			return -1, err
+			return 0, err
 		}
 		defer func() { _ = d.free(workspace) }()
 	}
 	start, end, err := d.events()
 	if err != nil {
-		return -1, err
+		return 0, err
 	}
 	defer func() { _, _ = cu.DestroyEvent(&start), cu.DestroyEvent(&end) }()
 	var times []float64
 	for range 4 { // the first warms up
 		if err := d.check(start.Record(d.main), "recording an event"); err != nil {
-			return -1, err
+			return 0, err
 		}
 		if err := p.run(n, c, candidate.Algorithm, x, w, y, workspace, bytes); err != nil {
-			return -1, err
+			return 0, err
 		}
 		if err := d.check(end.Record(d.main), "recording an event"); err != nil {
-			return -1, err
+			return 0, err
 		}
 		if err := d.check(end.Synchronize(), "measuring a convolution"); err != nil {
-			return -1, err
+			return 0, err
 		}
 		ms, err := start.Elapsed(end)
 		if err != nil {
-			return -1, d.check(err, "measuring a convolution")
+			return 0, d.check(err, "measuring a convolution")
 		}
 		times = append(times, ms)
 	}

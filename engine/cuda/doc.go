@@ -1,5 +1,41 @@
 // Package cuda is the engine for NVIDIA GPUs: one card per process, convolutions by cuDNN, matrix
-// products by cuBLAS, everything between them by kernels of its own.
+// products by cuBLAS, everything between them by kernels of its own (package kernels).
 //
-// It is part of programs built with the tag gpu alone (make gpu). In all others Find says so.
+// It is part of programs built with the tag gpu alone (make gpu). In all others Find says so. What needs
+// no card is in every build, and tested there: how a stage becomes a program.
+//
+// # Programs
+//
+// A stage becomes a graph of values and ops (graph.go), where a norm takes the sum of a residual block
+// and the ReLU behind it along. For a number of rows the graph becomes a program (program.go): a list of
+// commands for the forward and one for the backward, which are data: kernels with their operands, calls
+// of cuDNN and of cuBLAS. A buffer lies on the tape, if the backward reads it, or on the slab, which all
+// programs share and where it gets its offset from the commands between which it is in use. Tapes and
+// slabs are lent by a pool and come back, so after a few steps nothing is allocated any more; several
+// tapes may be alive.
+//
+// run.go executes the commands one after the other on one stream; with Options.Graphs, stretches of them
+// are captured and started at once. A backward's gradients leave the card in ranges of at least four
+// megabytes, from the last parameter to the first, on a second stream and into pinned memory, while the
+// first stream goes on (gradients.go).
+//
+// # Precision
+//
+// With BF16 the trunk's activations, their gradients and the factors of convolutions are bfloat16; sums,
+// statistics, parameters, their gradients and the whole head are single precision. Gradients by
+// convolution weights are rounded to bfloat16 once per call, by cuDNN. Activations are NHWC; images of few
+// channels are padded to vectors of 16 bytes.
+//
+// # Bits
+//
+// The bits of a call depend on its rows, on the kind of card, on the versions of driver, cuDNN and
+// cuBLAS, and on the algorithms of the convolutions: only deterministic ones are used, the fastest of
+// them measured once and remembered in a file (cache.go). Workers of one run have the same bits if they
+// agree in all of these; machines that have measured for themselves may not, so give them one file.
+//
+// # Failures
+//
+// An Error is one sentence with the remedy; FailureOf tells a caller a card without memory for the call
+// from one that is lost for the life of the process. gorgonia.org/cu links the driver and starts it
+// before main; the archive in driver/ stands between, so that a program starts on any machine.
 package cuda

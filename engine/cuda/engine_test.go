@@ -25,11 +25,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // emulated says whether NVIDIA's libraries are the emulator's, see 'make gpu-emulate'.
 func emulated() bool { return os.Getenv("METRIX_CUDA_EMULATED") != "" }
 
-// available returns the engine with its own cache of algorithms, or skips the test where there is no
-// card, emulated or not. In the end it checks that the test's networks have left nothing on the card.
+// available returns the engine, or skips the test where there is no card, emulated or not. Algorithms are
+// measured on a card only, unless the test names a cache for them. In the end it checks that the test's
+// networks have left nothing on the card.
 func available(t testing.TB, opt Options) *Engine {
 	t.Helper()
-	if opt.CacheDir == "" {
+	switch {
+	case opt.CacheDir != "":
+	case emulated():
+		opt.CacheDir = os.DevNull // no folder: cuDNN's estimate decides
+	default:
 		opt.CacheDir = t.TempDir()
 	}
 	e, err := find(opt)
@@ -63,7 +68,7 @@ func allocated(t testing.TB) (pieces [2]int) {
 }
 
 func TestConforms(t *testing.T) {
-	e := available(t, Options{})
+	e := available(t, Options{CacheDir: t.TempDir()})
 	t.Log(e.Description())
 	enginetest.Run(t, func() engine.Engine { return e }, enginetest.Single())
 }

@@ -47,6 +47,7 @@ type graph struct {
 	mode   engine.Mode
 	bf16   bool
 	ops    []op
+	values []*value
 	in     *value
 	out    *value
 }
@@ -88,7 +89,9 @@ func first(layers []model.Layer) model.Layer {
 }
 
 func (g *graph) value(s model.Shape, bf16 bool) *value {
-	return &value{shape: s, channels: s.C, bf16: bf16}
+	v := &value{shape: s, channels: s.C, bf16: bf16}
+	g.values = append(g.values, v)
+	return v
 }
 
 // layers adds a list of layers. Where a ReLU follows what can do it on the way, it is fused.

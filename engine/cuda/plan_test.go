@@ -1,8 +1,8 @@
 package cuda
 
 import (
+	_ "embed"
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -21,13 +21,14 @@ type parameter struct {
 	bytes            int
 }
 
+//go:embed kernels/kernels.h
+var kernelList string
+
 // signatures reads kernels.h.
 func signatures(t *testing.T) map[string][]parameter {
-	text, err := os.ReadFile("kernels/kernels.h")
-	require.NoError(t, err)
 	sizes := map[string]int{"int": 4, "float": 4, "i64": 8, "Window": 36}
 	list := map[string][]parameter{}
-	for _, m := range regexp.MustCompile(`(?m)^KERNEL(_T)?\((\w+), \((.*)\)\)`).FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^KERNEL(_T)?\((\w+), \((.*)\)\)`).FindAllStringSubmatch(kernelList, -1) {
 		var parameters []parameter
 		for _, p := range strings.Split(m[3], ", ") {
 			kind := p[:strings.LastIndex(p, " ")]

@@ -41,8 +41,8 @@ func newProgram(l *layout, k key) (*program, error) {
 	return p, nil
 }
 
-// enoughRows refuses statistics of one value, whose unbiased variance does not exist, and more pixels
-// than the kernels count.
+// enoughRows refuses statistics of one value, whose unbiased variance does not exist, and more values
+// than cuDNN counts.
 func (p *program) enoughRows() error {
 	const most = 1 << 31
 	for _, o := range p.graph.ops {
@@ -51,7 +51,7 @@ func (p *program) enoughRows() error {
 			return fmt.Errorf("batch norm %s sees one value per channel: use more rows in a call, or frozen batch norm", n.name)
 		}
 	}
-	for _, v := range []*value{p.graph.in, p.graph.out} {
+	for _, v := range p.graph.values {
 		if v.size(p.n) >= most {
 			return fmt.Errorf("%d rows of %v are too many for one call: use fewer", p.n, v.shape)
 		}
