@@ -6,7 +6,7 @@
 //
 // The kernels are the same text that becomes PTX. A block's threads are fibers, so barriers, shuffles
 // and shared memory work as on a card, and waiting for threads that never come is an error. Memory is
-// poisoned with NaN, lies between pages that cannot be touched, and is checked where a call waits for
+// poisoned with NaN, lies between guards that cannot be touched, and is checked where a call waits for
 // the card. Streams are queues; captured work replays; errors of a launch stay with the context.
 // Convolutions and products are plain loops behind cuDNN's and cuBLAS's checks.
 //

@@ -222,7 +222,7 @@ pthread_t launching;
 int failure;
 struct sigaction previous;
 
-// onFault turns an access to a guard page (or near null) of the launching thread into an error of the launch;
+// onFault turns an access to a guard of memory (or near null) of the launching thread into an error of the launch;
 // any other fault is the process's own and goes where it went before.
 void onFault(int, siginfo_t *info, void *) {
     if (pthread_equal(pthread_self(), launching) && (uintptr_t(info->si_addr) < 65536 || guarded(info->si_addr))) {

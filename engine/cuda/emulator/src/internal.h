@@ -44,7 +44,7 @@ std::recursive_mutex &mutex();
 
 // ---- memory.cc ----
 
-// allocate returns size bytes at a multiple of 256, filled with 0xff (NaN in every float format), between pages
+// allocate returns size bytes at a multiple of 256, filled with 0xff (NaN in every float format), between guards
 // that cannot be touched; null if the card is full.
 void *allocate(size_t size, bool pinned);
 // release frees what allocate returned; InvalidValue if p is something else, IllegalAddress if bytes behind the
@@ -55,7 +55,7 @@ enum class Where { Nowhere, Device, Pinned };
 Where find(const void *p, size_t size);
 // range returns the start and size of the device block that p lies in.
 bool range(const void *p, void **start, size_t *size);
-// guarded reports whether p lies in a page beside a block.
+// guarded reports whether p lies beside a block, in its guards.
 bool guarded(const void *p);
 // check returns IllegalAddress if bytes behind a block were overwritten.
 int check();

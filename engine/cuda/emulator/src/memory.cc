@@ -1,8 +1,8 @@
-// Memory of the emulated card: host memory, a mapping of its own for every block, with a page that cannot be
-// touched on both sides. A block ends where the far page begins, but for the bytes that make its size a
-// multiple of 256; those are checked.
+// Memory of the emulated card: host memory, a mapping of its own for every block, with guards on both sides that
+// cannot be touched and are so wide that a kernel which strides out of its buffer meets them. A block ends where the
+// far guard begins, but for the bytes that make its size a multiple of 256; those are checked.
 //
-//	| page, no access | ... unused | block | < 256 bytes of 0xff | page, no access |
+//	| guard | ... unused | block | < 256 bytes of 0xff | guard |
 #include <cstring>
 #include <map>
 #include <sys/mman.h>
@@ -13,7 +13,7 @@ namespace emulator {
 
 namespace {
 
-constexpr size_t page = 4096, alignment = 256;
+constexpr size_t page = 4096, guard = 64 << 20, alignment = 256;
 constexpr unsigned char poison = 0xff;
 
 struct Entry {
@@ -30,13 +30,14 @@ size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 // at returns the entry whose mapping holds p.
 std::map<uintptr_t, Entry>::iterator at(const void *p) {
-    auto it = entries.upper_bound(uintptr_t(p) + page); // the near page lies below the first byte
+    auto it = entries.upper_bound(uintptr_t(p) + guard + page); // the near guard lies below the first byte
     while (it != entries.begin()) {
         --it;
-        if (uintptr_t(p) < uintptr_t(it->second.mapping) + it->second.mapped)
-            return uintptr_t(p) >= uintptr_t(it->second.mapping) ? it : entries.end();
-        if (it->first + it->second.padded + page < uintptr_t(p))
-            break;
+        const uintptr_t first = uintptr_t(it->second.mapping), last = first + it->second.mapped;
+        if (uintptr_t(p) >= first && uintptr_t(p) < last)
+            return it;
+        if (uintptr_t(p) >= last)
+            break; // mappings are disjoint and in the order of their blocks
     }
     return entries.end();
 }
@@ -53,12 +54,12 @@ bool intact(uintptr_t first, const Entry &e) {
 void *allocate(size_t size, bool pinned) {
     if (!pinned && deviceBytes + size > capacity())
         return nullptr;
-    size_t padded = up(size, alignment), body = up(padded, page), mapped = body + 2 * page;
+    size_t padded = up(size, alignment), body = up(padded, page), mapped = body + 2 * guard;
     char *mapping = (char *)mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapping == MAP_FAILED)
         return nullptr;
-    mprotect(mapping + page, body, PROT_READ | PROT_WRITE);
-    char *first = mapping + page + body - padded;
+    mprotect(mapping + guard, body, PROT_READ | PROT_WRITE);
+    char *first = mapping + guard + body - padded;
     memset(first, poison, padded);
     entries[uintptr_t(first)] = {size, padded, mapping, mapped, pinned};
     if (!pinned)
