@@ -50,3 +50,29 @@ type Accumulator interface {
 	// Backward; all sums are of no more use then.
 	Collect(lo, hi int) error
 }
+
+// Images are rows as bytes, to be cut, mirrored and normalised where the network computes.
+type Images struct {
+	// Pixels are images of Height x Width pixels, three bytes each, row by row: R, G, B.
+	Pixels        []byte
+	Height, Width int
+	// Crops say for each image where the network's input lies in it.
+	Crops []Crop
+	// A value v enters the network as (v/255 - Mean) / Deviation of its channel.
+	Mean, Deviation [3]float32
+}
+
+// Crop is the upper left corner of a network's input in an image, in pixels; mirrored left to right
+// after the cut if Mirrored is set.
+type Crop struct {
+	Top, Left int
+	Mirrored  bool
+}
+
+// Cropper is a Net that takes images as bytes: a quarter of what floats take on the way to the device,
+// and no work for the host.
+type Cropper interface {
+	Joiner
+	// ForwardImages is ForwardBoth over images. The network's input has three channels.
+	ForwardImages(mode Mode, images Images) (trunk, head Tape, err error)
+}

@@ -63,6 +63,74 @@ func TestBothStagesAtOnce(t *testing.T) {
 	}
 }
 
+// Images give the bits of the floats that they stand for.
+func TestImages(t *testing.T) {
+	for _, precision := range []Precision{F32, BF16} {
+		e, m := available(t, Options{Precision: precision}), small(t, "batch")
+		const n, height, width = 3, 20, 18
+		img := engine.Images{
+			Pixels: make([]byte, n*height*width*3), Height: height, Width: width,
+			Crops: []engine.Crop{{Top: 4, Left: 2}, {Top: 0, Left: 1, Mirrored: true}, {Top: 3, Left: 0, Mirrored: true}},
+			Mean:  [3]float32{0.4, 0.5, 0.6}, Deviation: [3]float32{0.2, 0.3, 0.25},
+		}
+		for i := range img.Pixels {
+			img.Pixels[i] = byte(i * 7919 >> 3)
+		}
+		net, mem := opened(t, e, m)
+		trunk, head, err := net.(engine.Cropper).ForwardImages(engine.Train, img)
+		require.NoError(t, err)
+		alone, want := opened(t, e, m)
+		dOut := noise(n * m.Dim)
+		out, _ := separately(t, alone, m, floatsOf(img, m.Input), dOut, n, engine.Backward{})
+		assert.Equal(t, out, head.Out())
+		_, err = net.(engine.Joiner).BackwardBoth(trunk, head, dOut, engine.Backward{})
+		require.NoError(t, err)
+		assert.Equal(t, want.Grads, mem.Grads)
+	}
+}
+
+// floatsOf cuts, mirrors and normalises on the host.
+func floatsOf(img engine.Images, in model.Shape) []float32 {
+	var x []float32
+	for i, crop := range img.Crops {
+		for c := range in.C {
+			for row := range in.H {
+				for col := range in.W {
+					if crop.Mirrored {
+						col = in.W - 1 - col
+					}
+					at := (i*img.Height+crop.Top+row)*img.Width + crop.Left + col
+					x = append(x, (float32(img.Pixels[3*at+c])/255-img.Mean[c])/img.Deviation[c])
+				}
+			}
+		}
+	}
+	return x
+}
+
+func TestImagesMustFit(t *testing.T) {
+	e, m := available(t, Options{}), small(t, "batch")
+	opened, _ := opened(t, e, m)
+	good := func() engine.Images {
+		return engine.Images{Pixels: make([]byte, 20*18*3), Height: 20, Width: 18, Crops: []engine.Crop{{}}, Deviation: [3]float32{1, 1, 1}}
+	}
+	for want, spoil := range map[string]func(*engine.Images){
+		"do not make 1 images of 20 x 18 pixels": func(i *engine.Images) { i.Pixels = i.Pixels[1:] },
+		"do not make 0 images":                   func(i *engine.Images) { i.Crops = nil },
+		"leaves its 20 x 18 pixels":              func(i *engine.Images) { i.Crops[0].Left = 3 },
+		"the deviation 0 of the images":          func(i *engine.Images) { i.Deviation[1] = 0 },
+	} {
+		img := good()
+		spoil(&img)
+		_, _, err := opened.(engine.Cropper).ForwardImages(engine.Frozen, img)
+		assert.ErrorContains(t, err, want)
+	}
+	trunk, head, err := opened.(engine.Cropper).ForwardImages(engine.Frozen, good())
+	require.NoError(t, err)
+	trunk.Release()
+	head.Release()
+}
+
 func TestMisuseOfBothStages(t *testing.T) {
 	e, m := available(t, Options{}), small(t, "batch")
 	opened, _ := opened(t, e, m)

@@ -74,6 +74,7 @@ type handOver struct{ after, lo, hi int }
 type half struct {
 	commands []command
 	in, out  *buffer // what the caller gives and gets, in plain floats; either may be nil
+	crops    *buffer // where images are cut, if in is bytes
 	slab     int64   // bytes of the slab
 	hand     []handOver
 }
@@ -86,6 +87,7 @@ type builder struct {
 	commands []command
 	slab     []*buffer
 	in, out  *buffer
+	crops    *buffer
 	tape     int64 // bytes of the tape so far
 	done     []int // by parameter: commands after which its gradient is complete
 }
@@ -253,8 +255,9 @@ func (b *builder) over(d *buffer, v *value) *buffer {
 // finish places the buffers.
 func (b *builder) finish() *half {
 	b.in.use(0)
+	b.crops.use(0)
 	b.out.use(b.now())
-	return &half{commands: b.commands, in: b.in, out: b.out, slab: arrange(b.slab), hand: b.handOvers()}
+	return &half{commands: b.commands, in: b.in, out: b.out, crops: b.crops, slab: arrange(b.slab), hand: b.handOvers()}
 }
 
 // bucket is the least number of floats that leave the card at a time, but for the last.

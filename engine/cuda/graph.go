@@ -46,6 +46,7 @@ type graph struct {
 	stage  model.Stage
 	mode   engine.Mode
 	bf16   bool
+	images images
 	ops    []op
 	values []*value
 	in     *value

@@ -154,7 +154,7 @@ func (n *network) Forward(stage model.Stage, mode engine.Mode, x []float32, rows
 		return nil, err
 	}
 	defer n.device.leave()
-	tapes, err := n.forward([]key{{stage, mode, rows}}, x)
+	tapes, err := n.forward([]key{{stage: stage, mode: mode, n: rows}}, input{rows: bytesOf(x)})
 	if err != nil {
 		return nil, fmt.Errorf("cuda: forward of the %v, %d rows: %w", stage, rows, err)
 	}
@@ -163,7 +163,7 @@ func (n *network) Forward(stage model.Stage, mode engine.Mode, x []float32, rows
 
 // forward runs stages one after the other, each on what the one before gives; only the last gives
 // anything out.
-func (n *network) forward(keys []key, x []float32) (tapes []*tape, err error) {
+func (n *network) forward(keys []key, x input) (tapes []*tape, err error) {
 	defer func() {
 		if err != nil {
 			for _, t := range tapes {
@@ -268,7 +268,7 @@ func (n *network) backward(tapes []*tape, dOut []float32, opt engine.Backward) (
 		}
 		defer r.end()
 		r.skip = opt.SkipParams
-		if err := r.begin(last, dOut); err != nil {
+		if err := r.begin(last, input{rows: bytesOf(dOut)}); err != nil {
 			return nil, err
 		}
 		if err := r.backward(); err != nil {

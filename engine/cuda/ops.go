@@ -12,6 +12,10 @@ type importOp struct{ x *value }
 func (o *importOp) image() bool { return o.x.channels <= 8 }
 
 func (o *importOp) forward(b *builder) {
+	if b.g.images.height > 0 {
+		o.cut(b, b.g.images)
+		return
+	}
 	x, size := o.x, int64(o.x.shape.Size())
 	b.in = b.temporary(4 * size * int64(b.n))
 	y := b.write(x)
@@ -21,6 +25,19 @@ func (o *importOp) forward(b *builder) {
 		return
 	}
 	b.call(typed("pack", x), kernels.Tiles(x.area(), x.channels, b.n), y, b.in, int32(x.channels), int32(x.area()))
+}
+
+// cropBytes is what the kernel crop reads of an image's crop: top, left, mirrored, unused.
+const cropBytes = 16
+
+// cut brings images in.
+func (o *importOp) cut(b *builder, from images) {
+	x := o.x
+	b.in, b.crops = b.temporary(from.bytes(b.n)), b.temporary(cropBytes*int64(b.n))
+	y := b.write(x)
+	b.call(typed("crop", x), kernels.Each(int64(b.n)*int64(x.area())), y, b.in, b.crops,
+		kernels.Normalisation{Mean: from.mean, Deviation: from.deviation}, int32(from.height), int32(from.width),
+		int32(x.shape.H), int32(x.shape.W), int32(x.channels), int32(b.n))
 }
 
 func (o *importOp) backward(b *builder) {

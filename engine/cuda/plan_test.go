@@ -26,7 +26,7 @@ var kernelList string
 
 // signatures reads kernels.h.
 func signatures(t *testing.T) map[string][]parameter {
-	sizes := map[string]int{"int": 4, "float": 4, "i64": 8, "Window": 36}
+	sizes := map[string]int{"int": 4, "float": 4, "i64": 8, "Window": 36, "Normalisation": 24}
 	list := map[string][]parameter{}
 	for _, m := range regexp.MustCompile(`(?m)^KERNEL(_T)?\((\w+), \((.*)\)\)`).FindAllStringSubmatch(kernelList, -1) {
 		var parameters []parameter
@@ -58,7 +58,7 @@ func forEachProgram(t *testing.T, do func(t *testing.T, p *program)) {
 			for _, s := range []model.Stage{model.Trunk, model.Head} {
 				for _, mode := range allModes {
 					t.Run(fmt.Sprintf("%s-%d/%v/%v/%d", m.Name, m.Input.W, precision, s, mode), func(t *testing.T) {
-						p, err := newProgram(l, key{s, mode, 3})
+						p, err := newProgram(l, key{stage: s, mode: mode, n: 3})
 						require.NoError(t, err)
 						do(t, p)
 					})
@@ -214,7 +214,7 @@ func TestHandOversAreComplete(t *testing.T) {
 
 // A ResNet-50 hands its gradients over in pieces while the backward goes on.
 func TestGradientsLeaveEarly(t *testing.T) {
-	p, err := newProgram(newLayout(resnet50(t), BF16), key{model.Trunk, engine.Train, 8})
+	p, err := newProgram(newLayout(resnet50(t), BF16), key{stage: model.Trunk, mode: engine.Train, n: 8})
 	require.NoError(t, err)
 	h := p.back(false)
 	assert.Greater(t, len(h.hand), 10)
@@ -228,16 +228,16 @@ func TestProgramsRefuseWhatTheyCannotCompute(t *testing.T) {
 	} {
 		m, err := model.Assemble("odd", model.Shape{C: 1, H: 16, W: 16}, []model.Layer{l}, nil)
 		require.NoError(t, err)
-		_, err = newProgram(newLayout(m, F32), key{model.Trunk, engine.Train, 1})
+		_, err = newProgram(newLayout(m, F32), key{stage: model.Trunk, mode: engine.Train, n: 1})
 		assert.ErrorContains(t, err, want)
 	}
 	m, err := model.Build(model.Spec{Arch: "conv4", Side: 16, Dim: 4, Norm: "batch"})
 	require.NoError(t, err)
-	_, err = newProgram(newLayout(m, F32), key{model.Trunk, engine.Train, 1 << 24})
+	_, err = newProgram(newLayout(m, F32), key{stage: model.Trunk, mode: engine.Train, n: 1 << 24})
 	assert.ErrorContains(t, err, "too many for one call")
 	m, err = model.Assemble("one", model.Shape{C: 4, H: 1, W: 1}, []model.Layer{&model.BatchNorm{Name: "bn", Channels: 4}}, nil)
 	require.NoError(t, err)
-	_, err = newProgram(newLayout(m, F32), key{model.Trunk, engine.Train, 1})
+	_, err = newProgram(newLayout(m, F32), key{stage: model.Trunk, mode: engine.Train, n: 1})
 	assert.ErrorContains(t, err, "batch norm bn sees one value per channel")
 }
 

@@ -9,10 +9,20 @@ import (
 
 // key says what a program computes.
 type key struct {
-	stage model.Stage
-	mode  engine.Mode
-	n     int
+	stage  model.Stage
+	mode   engine.Mode
+	n      int
+	images images
 }
+
+// images is what the trunk takes in place of floats: bytes, see engine.Images. Height is 0 for floats.
+type images struct {
+	height, width   int
+	mean, deviation [3]float32
+}
+
+// bytes is what n images take.
+func (i images) bytes(n int) int64 { return 3 * int64(n) * int64(i.height) * int64(i.width) }
 
 // program is one stage over n rows, forward and backward. It serves any number of tapes.
 type program struct {
@@ -28,6 +38,7 @@ func newProgram(l *layout, k key) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.images = k.images
 	p := &program{key: k, graph: g}
 	if err := p.enoughRows(); err != nil {
 		return nil, err

@@ -161,14 +161,25 @@ func (d *device) launch(l *launch, address func(place) uintptr) error {
 	return d.call(result, "starting %s", l.kernel)
 }
 
-// begin gives the half its input: what the run before has left on the card, or the caller's rows.
-func (r *run) begin(before *run, x []float32) error {
+// input is the caller's: rows as floats, or as bytes with their crops.
+type input struct {
+	rows  []byte
+	crops []int32
+}
+
+// begin gives the half its input: what the run before has left on the card, or the caller's.
+func (r *run) begin(before *run, x input) error {
 	d, in := r.net.device, r.base[onSlab]+uintptr(r.half.in.at)
 	if before == nil {
 		if err := r.clearSums(); err != nil {
 			return err
 		}
-		return r.net.up.send(in, bytesOf(x))
+		if r.half.crops != nil {
+			if err := r.net.up.send(r.base[onSlab]+uintptr(r.half.crops.at), bytesOf(x.crops)); err != nil {
+				return err
+			}
+		}
+		return r.net.up.send(in, x.rows)
 	}
 	source := cu.DevicePtr(before.base[onSlab] + uintptr(before.half.out.at))
 	return d.check(cu.MemcpyDtoDAsync(cu.DevicePtr(in), source, r.half.in.bytes, d.main), "handing rows on")

@@ -14,7 +14,7 @@ import (
 )
 
 // bytesOf is a slice's memory.
-func bytesOf[T float32 | int64 | uint8](x []T) []byte {
+func bytesOf[T float32 | int64 | int32](x []T) []byte {
 	var t T
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), len(x)*int(unsafe.Sizeof(t)))
 }
