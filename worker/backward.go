@@ -10,36 +10,35 @@ import (
 )
 
 // backward propagates the gradients of own shards' embeddings, clean and mixed, and adds the
-// parameters' to t.acc. While only the head is trained the trunk is left out. It returns the part of
-// t.acc that is left to be summed over the workers: what the last backward completes is summed
-// meanwhile.
-func (t *trainer) backward(ctx context.Context, g *generation, b *batch, clean tapes, mixed *mixing) (left part, err error) {
+// parameters' to the exact sums. While only the head is trained the trunk is left out. The trunk's
+// gradients are summed over all workers as the last backward completes them.
+func (t *trainer) backward(ctx context.Context, g *generation, b *batch, clean tapes, mixed *mixing) error {
 	headOnly := t.headOnly()
 	propagate := func(i int, o *overlap) error { return t.backwardShard(g, b, clean, mixed, i, o) }
 	if mixed != nil && mixed.level == metrix.LevelFeature && !headOnly {
 		dFeatures, err := t.backwardHeads(ctx, g, clean, mixed)
 		if err != nil {
-			return part{}, err
+			return err
 		}
 		propagate = func(i int, o *overlap) error { return t.backwardTrunk(b, clean, dFeatures, i, o) }
 	}
-	last, all := g.own.Count-1, part{0, t.layout.tail.hi}
-	overlaps := g.world > 1 && !headOnly
 	for i := range g.own.Count {
 		clear(t.layout.params.of(t.sums))
-		if i == last && overlaps {
+		var err error
+		switch {
+		case headOnly:
+			err = propagate(i, nil)
+		case i < g.own.Count-1:
+			err = errors.Join(propagate(i, nil), t.contributeTrunk())
+		default:
 			o := t.startOverlap(ctx, g)
-			err := o.finish(propagate(i, o))
-			return part{t.layout.trunk.hi, all.hi}, errors.Join(err, t.contribute(t.layout.head))
+			err = o.finish(propagate(i, o))
 		}
-		if err := propagate(i, nil); err != nil {
-			return part{}, err
-		}
-		if err := t.contribute(t.layout.params); err != nil {
-			return part{}, err
+		if err = errors.Join(err, t.contribute(t.layout.head)); err != nil {
+			return err
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // backwardShard propagates the gradients of own shard i through both stages, those of mixes first.
@@ -87,7 +86,7 @@ func (t *trainer) backwardHeads(ctx context.Context, g *generation, clean tapes,
 			return nil, err
 		}
 		copy(dMixed[i*n*mixed.k:], d)
-		if err := t.contribute(t.layout.params); err != nil {
+		if err := t.contribute(t.layout.head); err != nil {
 			return nil, err
 		}
 	}

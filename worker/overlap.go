@@ -25,7 +25,7 @@ type overlap struct {
 
 var errBackwardFailed = errors.New("the backward of this worker failed")
 
-// startOverlap begins to wait for ranges. Until finish it alone uses the ring, t.acc and the
+// startOverlap begins to wait for ranges. Until finish it alone uses the ring, t.trunkAcc and the
 // announced ranges of t.sums.
 func (t *trainer) startOverlap(ctx context.Context, g *generation) *overlap {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -59,8 +59,8 @@ func (o *overlap) finish(failed error) error {
 	return err
 }
 
-// sumBuckets adds announced ranges to t.acc, and sums every bucket over the workers once all of it
-// has been announced, the last bucket first.
+// sumBuckets sums every bucket of the trunk over the workers once all of it has been announced, the
+// last bucket first.
 func (t *trainer) sumBuckets(ctx context.Context, g *generation, ready <-chan part) error {
 	buckets := bucketsOf(t.layout.trunk)
 	missing := make([]int, len(buckets))
@@ -73,19 +73,54 @@ func (t *trainer) sumBuckets(ctx context.Context, g *generation, ready <-chan pa
 			if !open {
 				return errBackwardFailed
 			}
-			if err := t.contribute(p); err != nil {
-				return err
-			}
 			for j, other := range buckets {
 				missing[j] -= max(0, min(p.hi, other.hi)-max(p.lo, other.lo))
 			}
 		}
-		if err := t.sumOverWorkers(ctx, g, b); err != nil {
+		acc := t.bucketAcc(g, b)
+		if err := t.sum(acc, b.of(t.sums)); err != nil {
+			return err
+		}
+		if err := t.sumOverWorkers(ctx, g, acc, b.of(t.sums)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// bucketAcc is what the shards before the last have contributed to a bucket. Where there are none no
+// sums of the whole trunk are kept, and the buckets take turns in one piece of memory.
+func (t *trainer) bucketAcc(g *generation, b part) []int64 {
+	if g.own.Count > 1 {
+		return t.trunkAcc[b.lo:b.hi]
+	}
+	acc := t.trunkAcc[:b.hi-b.lo]
+	clear(acc)
+	return acc
+}
+
+// clearAcc makes room for the sums of a step, and clears it.
+func (t *trainer) clearAcc(g *generation) {
+	clear(t.acc)
+	need := trunkSums(t.layout.trunk.hi, g.own.Count)
+	if len(t.trunkAcc) != need {
+		t.trunkAcc = make([]int64, need)
+	} else if g.own.Count > 1 {
+		clear(t.trunkAcc)
+	}
+}
+
+// trunkSums is the number of exact sums that a worker of some shards keeps for a trunk.
+func trunkSums(trunk, shards int) int {
+	if shards > 1 {
+		return trunk
+	}
+	return min(trunk, bucketFloats)
+}
+
+// ExactSums is the number of exact sums, of 8 bytes, that a worker of some shards keeps, when so many
+// gradients and statistics are summed of which trunk are the trunk's.
+func ExactSums(summed, trunk, shards int) int { return summed - trunk + trunkSums(trunk, shards) }
 
 // bucketsOf cuts a part into buckets, from its end.
 func bucketsOf(p part) (buckets []part) {
@@ -95,10 +130,9 @@ func bucketsOf(p part) (buckets []part) {
 	return buckets
 }
 
-// sumOverWorkers sums a part of t.acc over all workers into t.sums: whole integers travel to the
-// rank that owns a piece, the piece's float32 values travel to everybody.
-func (t *trainer) sumOverWorkers(ctx context.Context, g *generation, p part) error {
-	acc, sums := t.acc[p.lo:p.hi], p.of(t.sums)
+// sumOverWorkers sums acc over all workers into sums: whole integers travel to the rank that owns a
+// piece, the piece's float32 values travel to everybody.
+func (t *trainer) sumOverWorkers(ctx context.Context, g *generation, acc []int64, sums []float32) error {
 	pieces := g.evenParts(len(acc), 1)
 	if err := g.ring.ReduceScatterInt64(ctx, t.step, "gradients", acc, pieces); err != nil {
 		return err

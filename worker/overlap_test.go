@@ -28,9 +28,10 @@ func overlapping(t *testing.T) ([]*trainer, []*generation) {
 		ring, err := allreduce.New(rc, tr)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, ring.Close()) })
-		gs = append(gs, &generation{rank: rc.Rank, world: 2, ring: ring})
+		gs = append(gs, &generation{rank: rc.Rank, world: 2, ring: ring, own: run.Shards{First: run.Shard(rank), Count: 1}})
 		w := &trainer{shards: 2, layout: layOut(overlapTrunk, overlapTrunk, 0, 0), network: &model.Network{Params: make([]model.Param, 8)}}
-		w.acc, w.sums = make([]int64, w.layout.tail.hi), make([]float32, w.layout.tail.hi)
+		w.sums = make([]float32, w.layout.tail.hi)
+		w.clearAcc(gs[rank])
 		r := draw.Of(uint64(rank), draw.Test)
 		for i := range w.layout.trunk.of(w.sums) {
 			w.sums[i] = float32(r.Norm())
@@ -91,7 +92,7 @@ func TestOverlapEndsWithAFailedBackward(t *testing.T) {
 // A gradient that cannot be summed is divergence, whenever it turns up.
 func TestOverlapNoticesDivergence(t *testing.T) {
 	ts, gs := overlapping(t)
-	ts[0].sums[3] = float32(exact.Max(1)) * 2
+	ts[0].sums[overlapTrunk-3] = float32(exact.Max(1)) * 2
 	o := ts[0].startOverlap(t.Context(), gs[0])
 	o.options().Ready(0, overlapTrunk)
 	require.ErrorIs(t, o.finish(nil), errDiverged)

@@ -40,7 +40,7 @@ func (t *trainer) trainStep(ctx context.Context, g *generation, b *batch) error 
 
 // gradient leaves in t.sums the gradient of the global loss by all weights, on every rank.
 func (t *trainer) gradient(ctx context.Context, g *generation, b *batch) error {
-	clear(t.acc)
+	t.clearAcc(g)
 	t.mix = metrix.DrawMix(t.mixing, t.cfg.Recipe.Seed, t.step)
 	clean, err := t.embed(g, b.images)
 	if err != nil {
@@ -74,13 +74,12 @@ func (t *trainer) gradient(ctx context.Context, g *generation, b *batch) error {
 	}
 	t.phases.done("scatter")
 
-	left, err := t.backward(ctx, g, b, clean, mixed)
-	if err != nil {
+	if err := t.backward(ctx, g, b, clean, mixed); err != nil {
 		return fmt.Errorf("backward: %w", err)
 	}
 	t.phases.done("backward")
 
-	err = t.reduce(ctx, g, left)
+	err = t.reduce(ctx, g)
 	t.phases.done("reduce")
 	return err
 }
@@ -242,8 +241,8 @@ func (t *trainer) countForward() error {
 	return t.addTail(tailForwards, 1)
 }
 
-// reduce sums the part of t.acc that is left over all workers into t.sums.
-func (t *trainer) reduce(ctx context.Context, g *generation, left part) error {
+// reduce sums over all workers into t.sums what backward has not: all but the trunk's gradients.
+func (t *trainer) reduce(ctx context.Context, g *generation) error {
 	select {
 	case <-t.cfg.Stop:
 		t.leaving = true
@@ -252,13 +251,17 @@ func (t *trainer) reduce(ctx context.Context, g *generation, left part) error {
 		}
 	default:
 	}
-	return t.sumOverWorkers(ctx, g, left)
+	return t.sumOverWorkers(ctx, g, t.acc, t.sums[t.layout.trunk.hi:])
 }
 
-// contribute adds what one shard has left in a part of t.sums to t.acc.
+// contribute adds what one shard has left in a part of t.sums, beyond the trunk, to t.acc.
 func (t *trainer) contribute(p part) error {
-	return t.sum(t.acc[p.lo:p.hi], t.sums[p.lo:p.hi])
+	first := t.layout.trunk.hi
+	return t.sum(t.acc[p.lo-first:p.hi-first], p.of(t.sums))
 }
+
+// contributeTrunk is contribute for the gradients of the trunk, unless the ring does it.
+func (t *trainer) contributeTrunk() error { return t.sum(t.trunkAcc, t.layout.trunk.of(t.sums)) }
 
 func (t *trainer) sum(acc []int64, x []float32) error {
 	if err := exact.Add(acc, x, t.shards); err != nil {
@@ -272,6 +275,6 @@ func (t *trainer) addTail(i int, v float64) error {
 	if err != nil {
 		return errDiverged
 	}
-	t.acc[t.layout.tail.lo+i] += x
+	t.acc[t.layout.tail.lo-t.layout.trunk.hi+i] += x
 	return nil
 }

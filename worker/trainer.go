@@ -45,7 +45,8 @@ type trainer struct {
 	layout    layout
 	weights   []float32 // parameters of the network, then proxies
 	sums      []float32 // one shard's contributions; after reduce, the sums over all shards
-	acc       []int64   // exact sums of contributions
+	acc       []int64   // exact sums of contributions, all but those to the trunk
+	trunkAcc  []int64   // those to the trunk, or where one shard is all room for a bucket
 	buffers   []float32 // running statistics of batch norm
 	rows      []float32 // embeddings of the global batch
 	rowGrads  []float32 // gradient by them, of one shard's anchors
@@ -96,8 +97,7 @@ type part struct{ lo, hi int }
 func (p part) of(block []float32) []float32 { return block[p.lo:p.hi:p.hi] }
 
 // layout is the order of the flat blocks: t.weights holds params, which are those of the trunk and of
-// the head, and proxies; t.sums and t.acc hold their gradients, then the sums of batch statistics, then
-// the tail.
+// the head, and proxies; t.sums holds their gradients, then the sums of batch statistics, then the tail.
 type layout struct{ trunk, head, params, proxies, buffers, tail part }
 
 func layOut(trunk, params, proxies, buffers int) layout {
@@ -239,7 +239,7 @@ func (t *trainer) prepareOptimizer(r *recipe.Recipe) (err error) {
 	t.weights = make([]float32, n)
 	t.buffers = make([]float32, t.network.NumBuffers())
 	t.sums = make([]float32, t.layout.tail.hi)
-	t.acc = make([]int64, len(t.sums))
+	t.acc = make([]int64, len(t.sums)-trunk)
 	t.rows = make([]float32, t.sampler.Rows()*t.dim)
 	t.rowGrads = make([]float32, len(t.rows))
 	t.rowAcc = make([]int64, len(t.rows))

@@ -26,6 +26,12 @@ const (
 func (p *dryPlan) weights() int { return p.network.NumParams() + p.proxies() }
 func (p *dryPlan) reduced() int { return p.weights() + p.network.NumBuffers() + tailNumbers }
 
+// exactSums is the number of integers in which they are summed.
+func (p *dryPlan) exactSums() int {
+	_, trunk := p.network.StageRange(model.Trunk)
+	return worker.ExactSums(p.reduced(), trunk, p.ownRows()/p.shardRows())
+}
+
 func (p *dryPlan) optimizerBytes() int64 {
 	moments := 2
 	if p.recipe.Optimizer.Name == "sgd" {
@@ -81,7 +87,7 @@ func (p *dryPlan) memory() []dryBytes {
 	items := []dryBytes{
 		{"parameters", 4 * int64(p.weights()), "4 bytes a parameter"},
 		{"gradients", 4 * int64(p.reduced()), "4 bytes a parameter or statistic"},
-		{"exact sums", 8 * int64(p.reduced()), "8 bytes a parameter or statistic"},
+		{"exact sums", 8 * int64(p.exactSums()), "8 bytes a parameter or statistic; where a worker has one shard, of the trunk only a part at a time"},
 		{"optimizer", p.optimizerBytes(), fmt.Sprintf("%d bytes a parameter", p.optimizerBytes()/int64(p.weights()))},
 		{"statistics", 4 * int64(p.network.NumBuffers()), "4 bytes each"},
 		{"embeddings", 16 * rows * dim, "row, gradient and exact sum of the whole batch: 16 bytes a number"},
