@@ -110,7 +110,7 @@ func floatsOf(img engine.Images, in model.Shape) []float32 {
 
 func TestImagesMustFit(t *testing.T) {
 	e, m := available(t, Options{}), small(t, "batch")
-	opened, _ := opened(t, e, m)
+	net, _ := opened(t, e, m)
 	good := func() engine.Images {
 		return engine.Images{Pixels: make([]byte, 20*18*3), Height: 20, Width: 18, Crops: []engine.Crop{{}}, Deviation: [3]float32{1, 1, 1}}
 	}
@@ -122,10 +122,10 @@ func TestImagesMustFit(t *testing.T) {
 	} {
 		img := good()
 		spoil(&img)
-		_, _, err := opened.(engine.Cropper).ForwardImages(engine.Frozen, img)
+		_, _, err := net.(engine.Cropper).ForwardImages(engine.Frozen, img)
 		assert.ErrorContains(t, err, want)
 	}
-	trunk, head, err := opened.(engine.Cropper).ForwardImages(engine.Frozen, good())
+	trunk, head, err := net.(engine.Cropper).ForwardImages(engine.Frozen, good())
 	require.NoError(t, err)
 	trunk.Release()
 	head.Release()
@@ -133,8 +133,8 @@ func TestImagesMustFit(t *testing.T) {
 
 func TestMisuseOfBothStages(t *testing.T) {
 	e, m := available(t, Options{}), small(t, "batch")
-	opened, _ := opened(t, e, m)
-	net := opened.(engine.Joiner)
+	plain, _ := opened(t, e, m)
+	net := plain.(engine.Joiner)
 	x, dOut := noise(2*m.Input.Size()), noise(2*m.Dim)
 	_, _, err := net.ForwardBoth(engine.Train, x, 3)
 	assert.ErrorContains(t, err, "do not make")

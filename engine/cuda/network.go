@@ -173,27 +173,16 @@ func (n *network) forward(keys []key, x input) (tapes []*tape, err error) {
 	}()
 	var last *run
 	for i, k := range keys {
-		p, err := n.program(k)
-		if err != nil {
-			return tapes, err
-		}
-		if err := n.refresh(k.stage); err != nil {
-			return tapes, err
-		}
-		t, err := n.newTape(p, i == len(keys)-1)
+		t, r, err := n.ready(k, i == len(keys)-1)
 		if err != nil {
 			return tapes, err
 		}
 		tapes = append(tapes, t)
-		r, err := n.run(p, p.forward, t.memory)
-		if err != nil {
-			return tapes, err
-		}
 		defer r.end()
 		if err := r.begin(last, x); err != nil {
 			return tapes, err
 		}
-		if err := r.segment(0, len(p.forward.commands)); err != nil {
+		if err := r.segment(0, len(r.half.commands)); err != nil {
 			return tapes, err
 		}
 		last = r
@@ -202,6 +191,27 @@ func (n *network) forward(keys []key, x input) (tapes []*tape, err error) {
 		return tapes, err
 	}
 	return tapes, n.addSums(keys)
+}
+
+// ready makes the program, the tape and the run of a forward, and brings parameters up to date.
+func (n *network) ready(k key, out bool) (*tape, *run, error) {
+	p, err := n.program(k)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := n.refresh(k.stage); err != nil {
+		return nil, nil, err
+	}
+	t, err := n.newTape(p, out)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := n.run(p, p.forward, t.memory)
+	if err != nil {
+		t.release()
+		return nil, nil, err
+	}
+	return t, r, nil
 }
 
 // Backward implements engine.Net.
