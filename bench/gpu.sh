@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Whole Metrix training steps on one GPU, ours and PyTorch's in turns on the same card: ResNet-50 + 512-d
 # at 224 x 224, bfloat16, live batch norm, AdamW, multi-similarity plus its mixed form at the embedding
-# and the feature level. Ours is metrix train with one worker that loads a packed data set; PyTorch (bench/peers/gpu_step.py, eager and
-# torch.compile) has its images on the card, and no worker around it. Prints images/s, share of the card's dense bfloat16 peak,
-# and at the end the ratios; keeps everything in a folder.
+# and the feature level. Ours is metrix train with one worker that loads a packed data set; PyTorch
+# (bench/peers/gpu_step.py, eager and torch.compile) has its images on the card and no worker around it.
+# Prints images/s, their share of the card's dense bfloat16 peak and the ratios; keeps all in a folder.
 #
 #   bench/gpu.sh [FOLDER]       default bench/out/gpu
 #

@@ -106,7 +106,7 @@ func TestProjectFilesAreThere(t *testing.T) {
 	for _, name := range []string{"LICENSE", "CONTRIBUTING.md", "Makefile", ".ci/run", "docs/kubernetes.md"} {
 		assert.True(t, exists(name), name)
 	}
-	for _, name := range []string{".ci/run", "scripts/setup.sh", "scripts/check.sh", "scripts/fuzz.sh"} {
+	for _, name := range []string{".ci/run", "scripts/setup.sh", "scripts/check.sh", "scripts/fuzz.sh", "scripts/test.sh", "scripts/gpu-test.sh", "scripts/gpu-check.sh"} {
 		info, err := os.Stat(filepath.Join(root, name))
 		require.NoError(t, err)
 		assert.NotZero(t, info.Mode()&0o111, "%s cannot be executed", name)
