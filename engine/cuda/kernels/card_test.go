@@ -3,6 +3,7 @@ package kernels_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -18,14 +19,15 @@ import (
 	"github.com/metrixml/metrix/engine/cuda/kernels"
 )
 
-// card is an emulated card with the kernels loaded, for tests of kernels. A card belongs to the
-// goroutine that opened it, which stays on its thread. Whatever fails ends the test.
+// card is a card with the kernels loaded: an emulated one, or with METRIX_CUDA_CARD=1 the first of the
+// machine. It belongs to the goroutine that opened it, which stays on its thread. Whatever fails ends the test.
 type card struct {
 	t          testing.TB
 	module     uintptr
 	signatures map[string][]kernels.Parameter
 	functions  map[string]uintptr
 	lost       bool // a launch has failed: nothing works any more, as on a card
+	timing     bool // launches are not waited for
 	f          driver
 }
 
@@ -42,7 +44,11 @@ type driver struct {
 	moduleLoad     func(module *uintptr, image unsafe.Pointer) int32
 	getFunction    func(function *uintptr, module uintptr, name string) int32
 	launch         func(f uintptr, gx, gy, gz, bx, by, bz, shared uint32, stream uintptr, params unsafe.Pointer, extra uintptr) int32
-	report         func(text unsafe.Pointer, size uint64) int32
+	attribute      func(value *int32, attribute, device int32) int32
+	set            func(p uintptr, value byte, bytes uint64) int32
+	eventCreate    func(event *uintptr, flags uint32) int32
+	record         func(event, stream uintptr) int32
+	elapsed        func(milliseconds *float32, from, to uintptr) int32
 }
 
 // buffer is memory of the card: n elements of size bytes. The zero buffer is a null pointer.
@@ -51,15 +57,35 @@ type buffer struct {
 	n, size int
 }
 
-// open builds the emulator and loads the kernels. Without a compiler the test is skipped.
-func open(t testing.TB) *card {
+// real says whether the tests run on a card of the machine.
+func real() bool { return os.Getenv("METRIX_CUDA_CARD") != "" }
+
+// emulated skips a test that asks the emulator for something a card does not do.
+func emulated(t *testing.T) {
 	t.Helper()
+	if real() {
+		t.Skip("this needs the emulator: unset METRIX_CUDA_CARD")
+	}
+}
+
+// libcuda is the driver to open. Without a card or a compiler for the emulator the test is skipped.
+func libcuda(t testing.TB) string {
+	t.Helper()
+	if real() {
+		return "libcuda.so.1"
+	}
 	folder, err := emulator.Build()
 	if errors.Is(err, emulator.ErrNoCompiler) {
 		t.Skip(err)
 	}
 	require.NoError(t, err)
-	handle, err := purego.Dlopen(filepath.Join(folder, "libcuda.so.1"), purego.RTLD_NOW|purego.RTLD_GLOBAL)
+	return filepath.Join(folder, "libcuda.so.1")
+}
+
+// open loads the kernels onto a card.
+func open(t testing.TB) *card {
+	t.Helper()
+	handle, err := purego.Dlopen(libcuda(t), purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	require.NoError(t, err)
 	c := &card{t: t, signatures: kernels.Signatures(), functions: map[string]uintptr{}}
 	f := &c.f
@@ -67,7 +93,8 @@ func open(t testing.TB) *card {
 		"cuInit": &f.init, "cuCtxCreate_v2": &f.contextCreate, "cuCtxDestroy_v2": &f.contextDestroy, "cuCtxSynchronize": &f.synchronize,
 		"cuMemAlloc_v2": &f.alloc, "cuMemFree_v2": &f.free, "cuMemcpyHtoD_v2": &f.toCard, "cuMemcpyDtoH_v2": &f.toHost,
 		"cuModuleLoadData": &f.moduleLoad, "cuModuleGetFunction": &f.getFunction, "cuLaunchKernel": &f.launch,
-		"metrixEmulatorReport": &f.report,
+		"cuDeviceGetAttribute": &f.attribute, "cuMemsetD8_v2": &f.set,
+		"cuEventCreate": &f.eventCreate, "cuEventRecord": &f.record, "cuEventElapsedTime": &f.elapsed,
 	} {
 		purego.RegisterLibFunc(target, handle, name)
 	}
@@ -108,7 +135,9 @@ func room[T any](c *card, n int) buffer {
 	c.t.Helper()
 	var one T
 	b := buffer{n: n, size: int(unsafe.Sizeof(one))}
-	c.check(c.f.alloc(&b.address, uint64(max(n*b.size, 1))), "cuMemAlloc")
+	bytes := uint64(max(n*b.size, 1))
+	c.check(c.f.alloc(&b.address, bytes), "cuMemAlloc")
+	c.check(c.f.set(b.address, 0xff, bytes), "cuMemsetD8")
 	address := b.address
 	c.t.Cleanup(func() {
 		if code := c.f.free(address); !c.lost {
@@ -154,11 +183,35 @@ func (c *card) tryLaunch(name string, g kernels.Geometry, args ...any) int32 {
 	code := c.f.launch(c.function(name), uint32(g.Grid[0]), uint32(g.Grid[1]), uint32(g.Grid[2]),
 		uint32(g.Block[0]), uint32(g.Block[1]), uint32(g.Block[2]), 0, 0, unsafe.Pointer(&params[0]), 0)
 	runtime.KeepAlive(held)
+	if c.timing && code == 0 {
+		return 0
+	}
 	if code == 0 {
 		code = c.f.synchronize()
 	}
 	c.lost = c.f.synchronize() != 0
 	return code
+}
+
+// milliseconds times what do launches on the card, the best of several times.
+func (c *card) milliseconds(do func()) float64 {
+	c.t.Helper()
+	var from, to uintptr
+	c.check(c.f.eventCreate(&from, 0), "cuEventCreate")
+	c.check(c.f.eventCreate(&to, 0), "cuEventCreate")
+	best := float32(math.Inf(1))
+	c.timing = true
+	defer func() { c.timing = false }()
+	for range 5 {
+		c.check(c.f.record(from, 0), "cuEventRecord")
+		do()
+		c.check(c.f.record(to, 0), "cuEventRecord")
+		c.check(c.f.synchronize(), "cuCtxSynchronize")
+		var ms float32
+		c.check(c.f.elapsed(&ms, from, to), "cuEventElapsedTime")
+		best = min(best, ms)
+	}
+	return float64(best)
 }
 
 func (c *card) function(name string) uintptr {

@@ -183,6 +183,7 @@ func TestAxpyAndScale(t *testing.T) {
 
 // The emulator reports what a kernel must not do, as a card would.
 func TestAccessesOutsideMemoryAreErrors(t *testing.T) {
+	emulated(t)
 	t.Run("write behind", func(t *testing.T) {
 		c := open(t)
 		dst := room[float32](c, 1024)
