@@ -23,22 +23,22 @@ func (t *trainer) backward(ctx context.Context, g *generation, b *batch, clean t
 		propagate = func(i int, o *overlap) error { return t.backwardTrunk(b, clean, dFeatures, i, o) }
 	}
 	for i := range g.own.Count {
-		clear(t.layout.params.of(t.sums))
+		t.beginShard()
 		var err error
 		switch {
 		case headOnly:
 			err = propagate(i, nil)
 		case i < g.own.Count-1:
-			err = errors.Join(propagate(i, nil), t.contributeTrunk())
+			err = errors.Join(propagate(i, nil), t.contributeParams(t.layout.trunk))
 		default:
 			o := t.startOverlap(ctx, g)
 			err = o.finish(propagate(i, o))
 		}
-		if err = errors.Join(err, t.contribute(t.layout.head)); err != nil {
+		if err = errors.Join(err, t.contributeParams(t.layout.head)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return t.endSums()
 }
 
 // backwardShard propagates the gradients of own shard i through both stages, those of mixes first.
@@ -53,12 +53,7 @@ func (t *trainer) backwardShard(g *generation, b *batch, clean tapes, mixed *mix
 		return err
 	}
 	defer tp.release()
-	headOnly := t.headOnly()
-	dFeatures, err := t.net.Backward(tp.head, t.shardGrads(g, i), engine.Backward{Input: !headOnly})
-	if err == nil && !headOnly {
-		_, err = t.net.Backward(tp.trunk, dFeatures, o.options())
-	}
-	return err
+	return t.backwardBoth(tp, t.shardGrads(g, i), o.options())
 }
 
 // backwardHeads propagates gradients through the heads of own shards down to their feature maps, with
@@ -69,7 +64,7 @@ func (t *trainer) backwardHeads(ctx context.Context, g *generation, clean tapes,
 	dFeatures := make([]float32, g.own.Count*n+t.network.Features.Size())
 	dMixed := make([]float32, g.own.Count*n*mixed.k)
 	for i := range g.own.Count {
-		clear(t.layout.params.of(t.sums))
+		t.beginShard()
 		head := clean[i].head
 		var err error
 		if t.recompute {
@@ -86,7 +81,7 @@ func (t *trainer) backwardHeads(ctx context.Context, g *generation, clean tapes,
 			return nil, err
 		}
 		copy(dMixed[i*n*mixed.k:], d)
-		if err := t.contribute(t.layout.head); err != nil {
+		if err := t.contributeParams(t.layout.head); err != nil {
 			return nil, err
 		}
 	}
@@ -111,7 +106,7 @@ func (t *trainer) again(kept tapes, b *batch, i int) (tape, error) {
 	if !t.recompute {
 		return kept[i], nil
 	}
-	return t.forward(t.shardImages(b.images, i), t.shardRows())
+	return t.forward(t.shardImages(b.images, i), t.shardRows(), false)
 }
 
 // shardGrads is the gradient by the embeddings of own shard i.

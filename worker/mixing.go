@@ -201,7 +201,7 @@ func (t *trainer) embedMixed(g *generation, m *mixing) error {
 func (t *trainer) forwardMixed(g *generation, m *mixing, i int) (tp tape, err error) {
 	n, mixed := t.shardRows()*m.k, t.mixShard(g, m, i)
 	if m.level == metrix.LevelInput {
-		return t.forward(mixed, n)
+		return t.forward(mixed, n, false)
 	}
 	tp.head, err = t.net.Forward(model.Head, t.mode, mixed, n)
 	return tp, err
@@ -219,13 +219,10 @@ func (t *trainer) backwardMixed(g *generation, m *mixing, i int) (dMixed []float
 		}
 		defer tp.release()
 	}
-	headOnly := t.headOnly()
-	dMixed, err = t.net.Backward(tp.head, m.grads[at:at+n], engine.Backward{Input: !headOnly})
-	if err != nil || headOnly || m.level == metrix.LevelFeature {
-		return dMixed, err
+	if m.level == metrix.LevelFeature {
+		return t.net.Backward(tp.head, m.grads[at:at+n], engine.Backward{Input: !t.headOnly()})
 	}
-	_, err = t.net.Backward(tp.trunk, dMixed, engine.Backward{})
-	return nil, err
+	return nil, t.backwardBoth(tp, m.grads[at:at+n], engine.Backward{})
 }
 
 // returnGradients adds to dFeatures, the gradient by own feature maps, what the mixed feature maps

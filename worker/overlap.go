@@ -77,8 +77,8 @@ func (t *trainer) sumBuckets(ctx context.Context, g *generation, ready <-chan pa
 				missing[j] -= max(0, min(p.hi, other.hi)-max(p.lo, other.lo))
 			}
 		}
-		acc := t.bucketAcc(g, b)
-		if err := t.sum(acc, b.of(t.sums)); err != nil {
+		acc, err := t.bucketSums(g, b)
+		if err != nil {
 			return err
 		}
 		if err := t.sumOverWorkers(ctx, g, acc, b.of(t.sums)); err != nil {
@@ -87,40 +87,6 @@ func (t *trainer) sumBuckets(ctx context.Context, g *generation, ready <-chan pa
 	}
 	return nil
 }
-
-// bucketAcc is what the shards before the last have contributed to a bucket. Where there are none no
-// sums of the whole trunk are kept, and the buckets take turns in one piece of memory.
-func (t *trainer) bucketAcc(g *generation, b part) []int64 {
-	if g.own.Count > 1 {
-		return t.trunkAcc[b.lo:b.hi]
-	}
-	acc := t.trunkAcc[:b.hi-b.lo]
-	clear(acc)
-	return acc
-}
-
-// clearAcc makes room for the sums of a step, and clears it.
-func (t *trainer) clearAcc(g *generation) {
-	clear(t.acc)
-	need := trunkSums(t.layout.trunk.hi, g.own.Count)
-	if len(t.trunkAcc) != need {
-		t.trunkAcc = make([]int64, need)
-	} else if g.own.Count > 1 {
-		clear(t.trunkAcc)
-	}
-}
-
-// trunkSums is the number of exact sums that a worker of some shards keeps for a trunk.
-func trunkSums(trunk, shards int) int {
-	if shards > 1 {
-		return trunk
-	}
-	return min(trunk, bucketFloats)
-}
-
-// ExactSums is the number of exact sums, of 8 bytes, that a worker of some shards keeps, when so many
-// gradients and statistics are summed of which trunk are the trunk's.
-func ExactSums(summed, trunk, shards int) int { return summed - trunk + trunkSums(trunk, shards) }
 
 // bucketsOf cuts a part into buckets, from its end.
 func bucketsOf(p part) (buckets []part) {

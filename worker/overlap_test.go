@@ -31,7 +31,7 @@ func overlapping(t *testing.T) ([]*trainer, []*generation) {
 		gs = append(gs, &generation{rank: rc.Rank, world: 2, ring: ring, own: run.Shards{First: run.Shard(rank), Count: 1}})
 		w := &trainer{shards: 2, layout: layOut(overlapTrunk, overlapTrunk, 0, 0), network: &model.Network{Params: make([]model.Param, 8)}}
 		w.sums = make([]float32, w.layout.tail.hi)
-		w.clearAcc(gs[rank])
+		require.NoError(t, w.beginSums(gs[rank]))
 		r := draw.Of(uint64(rank), draw.Test)
 		for i := range w.layout.trunk.of(w.sums) {
 			w.sums[i] = float32(r.Norm())

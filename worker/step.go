@@ -8,7 +8,6 @@ import (
 	"github.com/metrixml/metrix/engine"
 	"github.com/metrixml/metrix/internal/exact"
 	"github.com/metrixml/metrix/metrix"
-	"github.com/metrixml/metrix/model"
 	"github.com/metrixml/metrix/run"
 )
 
@@ -40,7 +39,10 @@ func (t *trainer) trainStep(ctx context.Context, g *generation, b *batch) error 
 
 // gradient leaves in t.sums the gradient of the global loss by all weights, on every rank.
 func (t *trainer) gradient(ctx context.Context, g *generation, b *batch) error {
-	t.clearAcc(g)
+	t.changed()
+	if err := t.beginSums(g); err != nil {
+		return err
+	}
 	t.mix = metrix.DrawMix(t.mixing, t.cfg.Recipe.Seed, t.step)
 	clean, err := t.embed(g, b.images)
 	if err != nil {
@@ -185,16 +187,16 @@ func (t *trainer) embed(g *generation, images []float32) (done tapes, err error)
 			done = nil
 		}
 	}()
-	n := t.shardRows()
+	n, maps := t.shardRows(), t.mix.Level == metrix.LevelFeature && t.mixesRows()
 	for i := range g.own.Count {
 		clear(t.layout.buffers.of(t.sums))
-		tp, err := t.forward(t.shardImages(images, i), n)
+		tp, err := t.forward(t.shardImages(images, i), n, maps)
 		if err != nil {
 			return done, err
 		}
 		done = append(done, tp)
 		copy(t.rows[(g.lo+i*n)*t.dim:], tp.head.Out())
-		if t.mix.Level == metrix.LevelFeature && t.mixesRows() {
+		if maps {
 			t.keepFeatures(i, tp.trunk.Out())
 		}
 		if t.recompute {
@@ -219,18 +221,6 @@ func (t *trainer) keepFeatures(i int, features []float32) {
 		t.features = t.features[:0]
 	}
 	t.features = append(t.features, features...)
-}
-
-// forward runs both stages over n images.
-func (t *trainer) forward(images []float32, n int) (tp tape, err error) {
-	if tp.trunk, err = t.net.Forward(model.Trunk, t.mode, images, n); err != nil {
-		return tape{}, err
-	}
-	if tp.head, err = t.net.Forward(model.Head, t.mode, tp.trunk.Out(), n); err != nil {
-		tp.trunk.Release()
-		return tape{}, err
-	}
-	return tp, nil
 }
 
 // countForward notes that a forward has added batch statistics.
@@ -260,14 +250,8 @@ func (t *trainer) contribute(p part) error {
 	return t.sum(t.acc[p.lo-first:p.hi-first], p.of(t.sums))
 }
 
-// contributeTrunk is contribute for the gradients of the trunk, unless the ring does it.
-func (t *trainer) contributeTrunk() error { return t.sum(t.trunkAcc, t.layout.trunk.of(t.sums)) }
-
 func (t *trainer) sum(acc []int64, x []float32) error {
-	if err := exact.Add(acc, x, t.shards); err != nil {
-		return errDiverged
-	}
-	return nil
+	return diverged(exact.Add(acc, x, t.shards))
 }
 
 func (t *trainer) addTail(i int, v float64) error {

@@ -239,7 +239,6 @@ func (t *trainer) prepareOptimizer(r *recipe.Recipe) (err error) {
 	t.weights = make([]float32, n)
 	t.buffers = make([]float32, t.network.NumBuffers())
 	t.sums = make([]float32, t.layout.tail.hi)
-	t.acc = make([]int64, len(t.sums)-trunk)
 	t.rows = make([]float32, t.sampler.Rows()*t.dim)
 	t.rowGrads = make([]float32, len(t.rows))
 	t.rowAcc = make([]int64, len(t.rows))
