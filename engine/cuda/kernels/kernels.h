@@ -178,7 +178,7 @@ KERNEL(loss_hardest, (unsigned char* keep, const float* h, const LossAnchor* anc
 // Mixed rows that went through the network (v, count of them, d floats each), sorted by the class of their first
 // row: anchor a uses [r0, r1), without those whose first[v] is its id, or, where mix.kind is 2, only those. Its
 // similarities to all of [r0, r1) lie at s[slot ...]. rows holds the anchors' own unit rows, at anchors[a].row.
-// s. blocks(anchors)
+// blocks(anchors)
 KERNEL(loss_rows_similarities, (float* s, const float* rows, const float* v, const LossAnchor* anchors, int d))
 // The mixed part of terms, behind loss_terms with mix.kind 0. blocks(anchors)
 KERNEL(loss_rows_terms, (LossTerm* terms, const float* s, const LossAnchor* anchors, const int* first, const float* lambda, LossForm form, LossMix mix))
@@ -188,5 +188,3 @@ KERNEL(loss_rows_slopes, (float* s, const LossAnchor* anchors, const LossTerm* t
 KERNEL(loss_rows_anchor_gradient, (float* drows, const float* s, const float* v, const LossAnchor* anchors, int d))
 // dv[v] = sum of slope x anchor over the anchors ranges[v] of its class. blocks(count)
 KERNEL(loss_rows_mixed_gradient, (float* dv, const float* s, const float* rows, const LossAnchor* anchors, const LossRow* ranges, int d))
-
-// ---- wanted (the engine's wishes; one line each) ----
