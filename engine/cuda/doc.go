@@ -21,8 +21,9 @@
 //
 // # Precision
 //
-// With BF16 the trunk's activations, their gradients and the factors of convolutions are bfloat16; sums,
-// statistics, parameters, their gradients and the whole head are single precision. Gradients by
+// With BF16 activations up to the global pooling, their gradients and the factors of convolutions are
+// bfloat16; sums, statistics, parameters, their gradients and what follows the pooling are single
+// precision. Gradients by
 // convolution weights are rounded to bfloat16 once per call, by cuDNN. Activations are NHWC; images of few
 // channels are padded to vectors of 16 bytes.
 //

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/metrixml/metrix/engine"
 	"github.com/metrixml/metrix/model"
@@ -53,10 +54,11 @@ type graph struct {
 	out    *value
 }
 
-// newGraph lays a stage out. The head, whose work is small, computes in single precision throughout.
+// newGraph lays a stage out. A head without convolutions, whose work is small, computes in single
+// precision throughout.
 func newGraph(l *layout, stage model.Stage, mode engine.Mode) (*graph, error) {
-	g := &graph{layout: l, stage: stage, mode: mode, bf16: l.precision == BF16 && stage == model.Trunk}
 	layers := l.model.Layers(stage)
+	g := &graph{layout: l, stage: stage, mode: mode, bf16: l.precision == BF16 && (stage == model.Trunk || convolves(layers))}
 	g.in = g.value(l.model.StageInput(stage), g.bf16)
 	g.in.input = true
 	if c, ok := first(layers).(*model.Conv); ok {
@@ -70,6 +72,18 @@ func newGraph(l *layout, stage model.Stage, mode engine.Mode) (*graph, error) {
 	g.out = out
 	g.ops = append(g.ops, &exportOp{out})
 	return g, nil
+}
+
+func convolves(layers []model.Layer) bool {
+	return slices.ContainsFunc(layers, func(l model.Layer) bool {
+		switch l := l.(type) {
+		case *model.Conv:
+			return true
+		case *model.Residual:
+			return convolves(l.Main) || convolves(l.Shortcut)
+		}
+		return false
+	})
 }
 
 // paddedChannels is the number of channels that an image of few is padded to, so that a pixel is a

@@ -17,6 +17,7 @@ func Networks(t testing.TB) []*model.Network {
 		{Arch: "conv4", Side: 16, Dim: 6, Width: 8},
 		{Arch: "conv4", Side: 17, Dim: 6, Width: 8, Norm: "batch"},
 		{Arch: "resnet18", Side: 64, Dim: 5, Width: 8},
+		{Arch: "conv4", Side: 18, Dim: 6, Width: 8, Norm: "batch", Cut: "conv2"},
 	}
 	networks := []*model.Network{pieces(t), bottlenecks(t)}
 	for _, s := range specs {
