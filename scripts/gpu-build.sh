@@ -13,5 +13,6 @@ scripts/gpu-go.sh build -trimpath -o bin/metrix-gpu ./cmd/metrix
 scripts/gpu-go.sh build -trimpath -o bin/worker-gpu ./cmd/worker
 mkdir -p bin/gpu-tests
 scripts/gpu-go.sh test -c -o bin/gpu-tests/cuda.test ./engine/cuda
+scripts/gpu-go.sh test -c -o bin/gpu-tests/kernels.test ./engine/cuda/kernels
 scripts/gpu-go.sh test -c -o bin/gpu-tests/app.test ./internal/app
 echo "gpu-build: bin/metrix-gpu, bin/worker-gpu and bin/gpu-tests are built"

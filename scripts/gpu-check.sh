@@ -10,7 +10,7 @@
 # repository with bin/metrix-gpu and bin/gpu-tests. cuDNN and cuBLAS may be those of a Python: name
 # their folders in METRIX_CUDA_LIBS.
 #
-#   PARTS="doctor tests runs memcheck icons bench"    choose less
+#   PARTS="doctor kernels engine runs memcheck icons bench"    choose less
 #   METRIX_SHARED=DIR     real images, DIR/data/icons.tgz in the layout of SOP, for icons
 #   BATCHES, LEVELS, MODES, STEPS, PYTHON             as for bench/gpu.sh
 set -u -o pipefail
@@ -18,7 +18,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 mkdir -p "${1:-bench/out/gpu-check}"
 out=$(cd "${1:-bench/out/gpu-check}" && pwd)
-parts=${PARTS:-doctor tests runs memcheck icons bench}
+parts=${PARTS:-doctor kernels engine runs memcheck icons bench}
 summary=$out/summary.txt
 card=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
 [ -z "${METRIX_CUDA_EMULATED:-}" ] || card="no card: NVIDIA's libraries are emulated, no figure here is one of a GPU"
@@ -58,9 +58,15 @@ doctor() {
     return $code
 }
 
-tests() {
-    tested engine/cuda tests.log -test.timeout 30m
-    outcome tests tests.log $?
+kernels() {
+    [ -n "${METRIX_CUDA_EMULATED:-}" ] || export METRIX_CUDA_CARD=1
+    tested engine/cuda/kernels kernels.log -test.timeout 30m
+    outcome kernels kernels.log $?
+}
+
+engine() {
+    tested engine/cuda engine.log -test.timeout 30m
+    outcome engine engine.log $?
 }
 
 runs() {
@@ -75,9 +81,9 @@ memcheck() {
         note memcheck "not run: no compute-sanitizer on this machine: it is part of the CUDA toolkit"
         return
     fi
-    # Conformance visits every kernel; under the checker it takes some minutes.
+    # Conformance visits every part of the engine; under the checker it takes some minutes.
     (cd engine/cuda && timeout 1800 "$checker" --tool memcheck --leak-check full --error-exitcode 9 \
-        "$root/bin/gpu-tests/cuda.test" -test.run 'Conforms' -test.timeout 30m) >"$out/memcheck.log" 2>&1
+        "$root/bin/gpu-tests/cuda.test" -test.run '^TestConforms' -test.timeout 30m) >"$out/memcheck.log" 2>&1
     if [ $? -eq 0 ]; then note memcheck "passed: $(grep 'ERROR SUMMARY' "$out/memcheck.log" | tail -n 1) (memcheck.log)"; else note memcheck "failed: $(tail -n 1 "$out/memcheck.log") (memcheck.log)"; fi
 }
 
@@ -120,7 +126,7 @@ fi
 if [[ " $parts " == *" doctor "* ]]; then
     doctor || { echo "gpu-check: nothing more can be checked without a usable card" >&2; exit 1; }
 fi
-for part in tests runs memcheck icons bench; do
+for part in kernels engine runs memcheck icons bench; do
     if [[ " $parts " == *" $part "* ]]; then "$part"; else note "$part" "not run: PARTS leaves it out"; fi
 done
 echo

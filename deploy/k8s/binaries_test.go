@@ -128,7 +128,10 @@ func TestNATSAddressIsItsService(t *testing.T) {
 
 // What a variable names is where a volume is mounted.
 func TestPathsAreMounted(t *testing.T) {
-	paths := map[string]bool{"METRIX_DATA_DIR": true, "METRIX_DATA": true, "METRIX_OUT": true, "METRIX_RECIPE": true}
+	paths := map[string]bool{
+		"METRIX_DATA_DIR": true, "METRIX_DATA": true, "METRIX_OUT": true, "METRIX_RECIPE": true,
+		"XDG_CACHE_HOME": true, "CUDA_CACHE_PATH": true,
+	}
 	eachPod(t, func(t *testing.T, _ *manifests, w workload) {
 		for _, c := range w.pod.Containers {
 			for _, e := range c.Env {

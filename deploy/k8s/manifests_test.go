@@ -187,6 +187,14 @@ func TestGPUOverlayAsksForAGPUAndItsNode(t *testing.T) {
 	require.NotNil(t, pod.Affinity)
 	assert.NotNil(t, pod.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution)
 	assert.Empty(t, render(t, "base").jobs["worker"].Spec.Template.Spec.Tolerations)
+
+	env := map[string]string{}
+	for _, e := range pod.Containers[0].Env {
+		env[e.Name] = e.Value
+	}
+	assert.Equal(t, "cuda", env["METRIX_ENGINE"], "a worker without its card must not go on on the CPU")
+	assert.Equal(t, "metrix-worker-gpu:dev", pod.Containers[0].Image)
+	assert.Regexp(t, `(?m)^FROM nvidia/cuda:12\S*-cudnn-runtime-`, read(t, dockerfiles["metrix-worker-gpu"].path))
 }
 
 func TestSmallOverlayIsSmall(t *testing.T) {

@@ -112,10 +112,12 @@ func examine(e recipe.Engine, device int) (*doctorReport, error) {
 	for _, name := range engineNames {
 		s := engineState{Name: name}
 		eng, err := openNamed(name, e.Precision, device, silent)
-		if err != nil {
+		if err == nil {
+			s.Description = engineDescription(eng)
+			err = closeEngine(eng)
+		}
+		if s.Usable = err == nil; err != nil {
 			s.Reason = cli.Sentence(err)
-		} else {
-			s.Usable, s.Description = true, engineDescription(eng)
 		}
 		if name == "cuda" {
 			r.Program.GPU = !errors.Is(err, cuda.ErrNotBuilt)
@@ -127,7 +129,7 @@ func examine(e recipe.Engine, device int) (*doctorReport, error) {
 		return r, err
 	}
 	r.Used = eng.Name()
-	return r, nil
+	return r, closeEngine(eng)
 }
 
 // revision is the commit that the program was built from, if the build noted it.

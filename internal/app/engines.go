@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -31,6 +32,9 @@ const rankDevice = -1
 
 // envLocalRank is how torchrun and metrix train tell the processes of one host apart.
 const envLocalRank = "LOCAL_RANK"
+
+// envGraphs set to off makes the CUDA engine start its kernels one by one: for people who look for a fault.
+const envGraphs = "METRIX_CUDA_GRAPHS"
 
 // skipped is an engine that cannot be used, and why.
 type skipped struct {
@@ -80,7 +84,7 @@ func openNamed(name, precision string, device int, log *slog.Logger) (engine.Eng
 }
 
 func openCUDA(precision string, device int, log *slog.Logger) (engine.Engine, error) {
-	opt := cuda.Options{Device: device, Logger: log}
+	opt := cuda.Options{Device: device, Logger: log, Graphs: os.Getenv(envGraphs) != "off"}
 	for _, p := range []cuda.Precision{cuda.F32, cuda.TF32, cuda.BF16} {
 		if p.String() == precision {
 			opt.Precision = p
@@ -134,13 +138,22 @@ func openEngine(e recipe.Engine, device int, log *slog.Logger) (engine.Engine, e
 	return eng, nil
 }
 
-// engineError marks an engine that cannot be opened as the user's to mend, unless the card has failed:
-// then another try, here or elsewhere, may do.
+// engineError marks an engine that cannot be opened as the user's to mend. Not so if it is the machine
+// or its card that fails: then another try, here or elsewhere, may do, and a Job must make it.
 func engineError(err error) error {
-	if cuda.FailureOf(err) == cuda.Lost {
+	switch cuda.FailureOf(err) {
+	case cuda.Lost, cuda.Unavailable:
 		return err
 	}
 	return cli.Usage(err)
+}
+
+// closeEngine gives back what an engine holds, where it holds something.
+func closeEngine(e engine.Engine) error {
+	if c, ok := e.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // engineDescription says what computes, for people.

@@ -45,10 +45,14 @@ func TestEachRankTakesItsCard(t *testing.T) {
 	}
 }
 
-// A card that has failed must not stop a Job for good, as a wrong recipe does.
-func TestALostCardIsNotTheUsersMistake(t *testing.T) {
-	lost := fmt.Errorf("opening: %w", &cuda.Error{Failure: cuda.Lost, Sentence: "NVIDIA H100 is lost"})
-	require.Equal(t, cli.ExitFailure, cli.ExitCode(engineError(lost)))
-	require.Equal(t, cli.ExitUsage, cli.ExitCode(engineError(cuda.ErrNotBuilt)))
-	require.Equal(t, cli.ExitUsage, cli.ExitCode(engineError(errors.New("no driver"))))
+// A machine whose card or driver has failed must not stop a Job for good, as a wrong recipe does.
+func TestAFailedMachineIsNotTheUsersMistake(t *testing.T) {
+	for _, failure := range []cuda.Failure{cuda.Lost, cuda.Unavailable} {
+		err := fmt.Errorf("opening: %w", &cuda.Error{Failure: failure, Sentence: "the card does not answer"})
+		require.Equal(t, cli.ExitFailure, cli.ExitCode(engineError(err)))
+	}
+	tooSmall := &cuda.Error{Failure: cuda.OutOfMemory, Sentence: "the card is too small"}
+	for _, err := range []error{cuda.ErrNotBuilt, errors.New("no such precision"), tooSmall} {
+		require.Equal(t, cli.ExitUsage, cli.ExitCode(engineError(err)))
+	}
 }
