@@ -31,7 +31,11 @@ func TestSameRunAtEveryLevelWithEveryNorm(t *testing.T) {
 							require.NotZero(t, rec.Loss.Mixed, "the step mixes")
 						}
 					}
-					for _, w := range []int{2, 3, 4} {
+					worlds := []int{2, 3, 4}
+					if raceEnabled && norm != "group norm" {
+						worlds = []int{3} // under it a run takes ten times as long
+					}
+					for _, w := range worlds {
 						got, gotResult := trainWith(t, r, w)
 						requireSameRun(t, want, got, wantResult, gotResult)
 					}
