@@ -25,25 +25,26 @@ import (
 
 // cudaSize is how much the tests of this file do: little where the card is emulated.
 type cudaSize struct {
-	emulated    bool
-	recipe      string // with verbs for width and precision left out
-	follow      int    // steps of the run whose loss follows the CPU's
-	steps       int    // of the runs compared bit by bit
-	side, width int    // of the network whose memory is watched
-	rows        int
-	calls       int
+	emulated   bool
+	recipe     string // keys of data, model and batch, with | between them
+	follow     int    // steps of the run whose loss follows the CPU's
+	steps      int    // of the runs compared bit by bit
+	side, rows int    // of the images whose memory is watched
+	calls      int
 }
 
 // onCard skips without a card, real or emulated.
 func onCard(t *testing.T) cudaSize {
 	t.Helper()
-	if problem := probe.Look().Problem(); problem != "" {
+	problem := probe.Look().Problem()
+	if os.Getenv("METRIX_CUDA_EMULATED") != "" {
+		require.Empty(t, problem, "the emulator is not there")
+		return cudaSize{true, "size: 16, resize: 18|width: 8, dim: 16|classes: 8, images: 3, shards: 4", 12, 6, 16, 4, 40}
+	}
+	if problem != "" {
 		t.Skip("needs a GPU, or 'make gpu-emulate': " + problem)
 	}
-	if os.Getenv("METRIX_CUDA_EMULATED") != "" {
-		return cudaSize{true, "size: 16, resize: 18|width: 8, dim: 16|classes: 8, images: 3, shards: 4", 12, 6, 16, 8, 4, 40}
-	}
-	return cudaSize{false, "size: 64, resize: 72|width: 32, dim: 128|classes: 12, images: 4, shards: 4", 200, 60, 64, 32, 32, 2000}
+	return cudaSize{false, "size: 64, resize: 72|width: 32, dim: 128|classes: 12, images: 4, shards: 4", 200, 60, 64, 32, 2000}
 }
 
 // workspace is a folder with a recipe for the size, with live batch norm and all levels of mixing.
@@ -169,6 +170,29 @@ func TestCUDAWorkerWithALostCardLeaves(t *testing.T) {
 	require.Regexp(t, `^worker: .*lost.*Xid`, lines[len(lines)-1])
 	waitForWorkers(t, out, 1)
 	c.requireUndisturbed(out, survivor)
+}
+
+// What a machine lacks is one sentence, and the program starts even without a driver.
+func TestCUDADoctorSaysWhatIsMissing(t *testing.T) {
+	size := onCard(t)
+	if !size.emulated {
+		t.Skip("what a real machine lacks cannot be chosen")
+	}
+	for _, c := range []struct{ libraries, fail, want string }{
+		{"", "", "no NVIDIA driver: libcuda.so.1 is not on this machine: install the driver"},
+		{os.Getenv("LD_LIBRARY_PATH"), "nodevice", "sees no card: ask nvidia-smi"},
+		{os.Getenv("LD_LIBRARY_PATH"), "olddriver", "update it"},
+	} {
+		cmd := program(t, "metrix", "doctor", "--engine", "cuda")
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+c.libraries, probe.EnvLibraries+"="+c.libraries, "METRIX_EMULATOR_FAIL="+c.fail)
+		text, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit, "%s", text)
+		require.Equal(t, cli.ExitFailure, exit.ExitCode(), "%s", text)
+		require.Contains(t, string(text), "with GPU support")
+		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+		require.Contains(t, lines[len(lines)-1], c.want)
+	}
 }
 
 // Memory of the card and of the process stays what it was after the first calls.

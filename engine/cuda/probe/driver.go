@@ -79,9 +79,9 @@ const (
 )
 
 func (m *Machine) lookAtDriver() {
-	l, err := open("libcuda.so.1")
+	l, err := open(driverName)
 	if err != nil {
-		m.Driver.Problem = "no NVIDIA driver: " + notFound(err.Error(), "libcuda.so.1") +
+		m.Driver.Problem = "no NVIDIA driver: " + notFound(err.Error(), driverName) +
 			": install the driver, version 525 or newer; in a container, start it with its GPUs (docker run --gpus all, or nvidia.com/gpu in the pod's limits)"
 		return
 	}

@@ -52,8 +52,15 @@ func open(names ...string) (Library, error) {
 	return Library{}, cmp.Or(broken, absent)
 }
 
+// driverName is the driver's library. It belongs to the kernel's module and is never one of a folder: the
+// loader's search alone finds it, as engine/cuda/driver does.
+const driverName = "libcuda.so.1"
+
 // places are the paths at which a library is tried: the folders of METRIX_CUDA_LIBS, then the loader's.
 func places(name string) []string {
+	if name == driverName {
+		return []string{name}
+	}
 	var paths []string
 	for _, folder := range filepath.SplitList(os.Getenv(EnvLibraries)) {
 		if folder != "" {

@@ -9,7 +9,7 @@ import (
 // Memory is a card's memory in bytes: what is free, for all programs together, and all of it. device
 // counts the visible cards from 0. It opens the card's primary context for the question.
 func Memory(device int) (free, total uint64, err error) {
-	l, err := open("libcuda.so.1")
+	l, err := open(driverName)
 	if err != nil {
 		return 0, 0, err
 	}
