@@ -106,7 +106,11 @@ func (t *trainer) again(kept tapes, b *batch, i int) (tape, error) {
 	if !t.recompute {
 		return kept[i], nil
 	}
-	return t.forward(t.shardImages(b.images, i), t.shardRows(), false)
+	images, err := b.shard(i)
+	if err != nil {
+		return tape{}, err
+	}
+	return t.forward(images, t.shardRows(), false)
 }
 
 // shardGrads is the gradient by the embeddings of own shard i.

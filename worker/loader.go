@@ -13,13 +13,23 @@ import (
 	"github.com/metrixml/metrix/sampler"
 )
 
-// BatchesAhead is the number of batches whose images wait, decoded, beside the one in use. With the
-// gradient cache, which is there to save memory, none does: a step then waits for its images.
-func BatchesAhead(r *recipe.Recipe) int {
-	if r.Batch.GradientCache == "on" {
-		return 0
+// prefetch is the number of batches that wait decoded ahead of the step, beside the one in use.
+const prefetch = 2
+
+// HeldImages is the number of images that a worker holds which owns so many rows of the batch, in
+// shards of shardRows: its rows of the batch in use and of those in preparation. With the gradient
+// cache, which is there to save memory, it is one shard: its images are loaded, by the step that
+// waits for them, when it is embedded and again for its backward.
+func HeldImages(r *recipe.Recipe, own, shardRows int) int {
+	if loadsByShard(r) {
+		return shardRows
 	}
-	return 2
+	return (1 + prefetch) * own
+}
+
+// loadsByShard: images that other workers fetch are held.
+func loadsByShard(r *recipe.Recipe) bool {
+	return r.Batch.GradientCache == "on" && r.Mix.Images == "load"
 }
 
 // batch is what one step trains on: the plan of the whole global batch and this worker's images.
@@ -27,7 +37,9 @@ type batch struct {
 	step   run.Step
 	items  []sampler.Item // the global batch
 	labels []int32        // its classes
-	images []float32      // own rows, C x H x W each
+	images []float32      // own rows, C x H x W each; or room for those of one shard
+	// shard returns the images of own shard i. They may be overwritten by the next call.
+	shard func(i int) ([]float32, error)
 }
 
 // source turns places in the plan into pixels. It is shared by the loaders of all generations.
@@ -37,7 +49,8 @@ type source struct {
 	images    *dataset.Cache
 	transform *dataset.Transform
 	threads   int
-	ahead     int // batches that are loaded before they are asked for
+	shardRows int
+	byShard   bool // images are loaded shard by shard, when they are asked for
 }
 
 // rowSize is the number of floats of one image.
@@ -73,13 +86,17 @@ type loader struct {
 func startLoader(ctx context.Context, src *source, lo, hi int, first, end run.Step) *loader {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &loader{
-		batches: make(chan *batch, src.ahead),
-		free:    make(chan []float32, src.ahead+1),
+		batches: make(chan *batch, prefetch),
+		free:    make(chan []float32, prefetch+1),
 		done:    make(chan struct{}),
 		cancel:  cancel,
 	}
-	for range src.ahead + 1 {
-		l.free <- make([]float32, (hi-lo)*src.rowSize())
+	held, rows := prefetch+1, hi-lo
+	if src.byShard {
+		held, rows = 1, src.shardRows
+	}
+	for range held {
+		l.free <- make([]float32, rows*src.rowSize())
 	}
 	go l.work(ctx, src, lo, hi, first, end)
 	return l
@@ -100,9 +117,9 @@ func (l *loader) work(ctx context.Context, src *source, lo, hi int, first, end r
 		for i, it := range b.items {
 			b.labels[i] = int32(it.Class)
 		}
-		if err := src.fill(ctx, images, b.items[lo:hi]); err != nil {
+		if err := src.supply(ctx, b, lo, hi); err != nil {
 			if ctx.Err() == nil {
-				l.err = fmt.Errorf("loading batch %d: %w", step, err)
+				l.err = err
 			}
 			return
 		}
@@ -112,6 +129,34 @@ func (l *loader) work(ctx context.Context, src *source, lo, hi int, first, end r
 			return
 		}
 	}
+}
+
+// supply loads the images of rows [lo, hi) of b, or sees to it that b.shard does.
+func (s *source) supply(ctx context.Context, b *batch, lo, hi int) error {
+	load := func(from, to int) error {
+		if err := s.fill(ctx, b.images, b.items[from:to]); err != nil {
+			return fmt.Errorf("loading batch %d: %w", b.step, err)
+		}
+		return nil
+	}
+	n, size := s.shardRows, s.shardRows*s.rowSize()
+	if s.byShard {
+		loaded := -1
+		b.shard = func(i int) ([]float32, error) {
+			if i == loaded {
+				return b.images, nil
+			}
+			loaded = -1
+			if err := load(lo+i*n, lo+(i+1)*n); err != nil {
+				return nil, err
+			}
+			loaded = i
+			return b.images, nil
+		}
+		return nil
+	}
+	b.shard = func(i int) ([]float32, error) { return b.images[i*size:][:size], nil }
+	return load(lo, hi)
 }
 
 // next returns the next batch; it belongs to the caller until recycle.

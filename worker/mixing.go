@@ -20,19 +20,19 @@ type mixing struct {
 	k             int
 	first, second []int32
 	lambda        []float32
-	partners      partners
+	partners      func(shard int) (partners, error)
 	rows, grads   []float32 // V x d: all mixed embeddings; gradient by them
 	acc           []int64   // exact sum of the gradients of shards of anchors
 	tapes         tapes     // forwards of own mixed rows, by shard; at feature level of the head only
 }
 
-// partners is the images or feature maps that a worker mixes, where they lie: its own are those of
-// the batch and are not copied.
+// partners is the images or feature maps that are mixed, where they lie: a worker's own are those of the
+// batch and are not copied. Where images are loaded shard by shard, own is a shard's.
 type partners struct {
 	width  int
 	lo, hi int // own rows of the batch
 	own    []float32
-	ids    []int32 // rows of other workers, ascending
+	ids    []int32 // other rows, ascending
 	others []float32
 }
 
@@ -52,9 +52,9 @@ func (m *mixing) release() {
 	}
 }
 
-// needs is the rows that a rank mixes and does not own, each once, ascending: by owner, therefore.
-func (m *mixing) needs(g *generation, rank int) []int32 {
-	lo, hi := g.span(rank)
+// needs is the rows outside [lo, hi) that rows within are mixed with, each once, ascending: by owner,
+// therefore.
+func (m *mixing) needs(lo, hi int) []int32 {
 	var out []int32
 	for _, row := range m.second[lo*m.k : hi*m.k] {
 		if int(row) < lo || int(row) >= hi {
@@ -116,30 +116,57 @@ func (t *trainer) width(level string) int {
 	return t.network.Input.Size()
 }
 
-// partners finds the images or feature maps that this worker mixes. Images of other workers' rows are
-// loaded by their place in the plan, which every worker knows, unless the recipe has them fetched;
-// feature maps travel from their owners.
-func (t *trainer) partners(ctx context.Context, g *generation, b *batch, m *mixing) (partners, error) {
-	p := partners{width: t.width(m.level), lo: g.lo, hi: g.hi, own: b.images, ids: m.needs(g, int(g.rank))}
-	p.others = make([]float32, len(p.ids)*p.width)
-	what, wire := "images", allreduce.Float32
-	switch {
-	case m.level == metrix.LevelFeature:
-		what, wire, p.own = "feature maps", t.wire, t.features
-	case t.cfg.Recipe.Mix.Images == "load":
-		items := make([]sampler.Item, len(p.ids))
-		for i, row := range p.ids {
-			items[i] = b.items[row]
-		}
-		return p, t.source.fill(ctx, p.others, items)
+// partners finds the images or feature maps that this worker mixes, or says how a shard's are loaded.
+func (t *trainer) partners(ctx context.Context, g *generation, b *batch, m *mixing) (func(int) (partners, error), error) {
+	if m.level == metrix.LevelInput && t.source.byShard {
+		return func(i int) (partners, error) {
+			own, err := b.shard(i)
+			if err != nil {
+				return partners{}, err
+			}
+			n := t.shardRows()
+			p := m.place(t.width(m.level), g.lo+i*n, g.lo+(i+1)*n, own)
+			return p, t.loadOthers(ctx, p, b)
+		}, nil
+	}
+	p, err := t.allPartners(ctx, g, b, m)
+	return func(int) (partners, error) { return p, err }, err
+}
+
+// place makes room for the partners of rows [lo, hi) beside own.
+func (m *mixing) place(width, lo, hi int, own []float32) partners {
+	p := partners{width: width, lo: lo, hi: hi, own: own, ids: m.needs(lo, hi)}
+	p.others = make([]float32, len(p.ids)*width)
+	return p
+}
+
+// loadOthers loads images by their place in the plan, which every worker knows.
+func (t *trainer) loadOthers(ctx context.Context, p partners, b *batch) error {
+	items := make([]sampler.Item, len(p.ids))
+	for i, row := range p.ids {
+		items[i] = b.items[row]
+	}
+	return t.source.fill(ctx, p.others, items)
+}
+
+// allPartners finds the partners of all own rows. Images of other workers' rows are loaded, unless the
+// recipe has them fetched; feature maps travel from their owners.
+func (t *trainer) allPartners(ctx context.Context, g *generation, b *batch, m *mixing) (partners, error) {
+	own, what, wire := b.images, "images", allreduce.Float32
+	if m.level == metrix.LevelFeature {
+		own, what, wire = t.features, "feature maps", t.wire
+	}
+	p := m.place(t.width(m.level), g.lo, g.hi, own)
+	if m.level == metrix.LevelInput && t.cfg.Recipe.Mix.Images == "load" {
+		return p, t.loadOthers(ctx, p, b)
 	}
 	send, recv := make([][]float32, g.world), make([][]float32, g.world)
 	rest := p.others
 	for rank := range g.world {
-		for _, row := range between(m.needs(g, rank), g.lo, g.hi) {
+		lo, hi := g.span(rank)
+		for _, row := range between(m.needs(lo, hi), g.lo, g.hi) {
 			send[rank] = append(send[rank], p.row(row)...)
 		}
-		lo, hi := g.span(rank)
 		n := len(between(p.ids, lo, hi)) * p.width
 		recv[rank], rest = rest[:n], rest[n:]
 	}
@@ -155,8 +182,12 @@ func (t *trainer) round(x []float32) {
 }
 
 // mixShard makes the mixed images or feature maps of own shard i: of n rows, n x k.
-func (t *trainer) mixShard(g *generation, m *mixing, i int) []float32 {
-	p, n := &m.partners, t.shardRows()*m.k
+func (t *trainer) mixShard(g *generation, m *mixing, i int) ([]float32, error) {
+	p, err := m.partners(i)
+	if err != nil {
+		return nil, err
+	}
+	n := t.shardRows() * m.k
 	out := make([]float32, n*p.width)
 	// Two rows are enough to mix from, whatever their number in the batch.
 	pair, mix := make([]float32, 2*p.width), metrix.Operator{{J: 1}}
@@ -170,7 +201,7 @@ func (t *trainer) mixShard(g *generation, m *mixing, i int) []float32 {
 		mix[0].Lambda = m.lambda[v]
 		mix.Apply(out[at*p.width:][:p.width], pair, p.width)
 	}
-	return out
+	return out, nil
 }
 
 // embedMixed embeds own mixed rows, shard by shard, into their place in m.rows.
@@ -199,7 +230,11 @@ func (t *trainer) embedMixed(g *generation, m *mixing) error {
 
 // forwardMixed mixes and embeds the mixed rows of own shard i.
 func (t *trainer) forwardMixed(g *generation, m *mixing, i int) (tp tape, err error) {
-	n, mixed := t.shardRows()*m.k, t.mixShard(g, m, i)
+	n := t.shardRows() * m.k
+	mixed, err := t.mixShard(g, m, i)
+	if err != nil {
+		return tp, err
+	}
 	if m.level == metrix.LevelInput {
 		return t.forward(mixed, n, false)
 	}

@@ -67,12 +67,14 @@ func TestABrokenImageIsNamed(t *testing.T) {
 	}
 	data := *set
 	data.Train = &copied
-	r := parse(t, "batch.classes=12", "batch.shards=4", "batch.images=5")
-	c, out := newCluster(t, 1, patient), t.TempDir()
-	c.create("run", r, 1)
-	cfg := c.config("run", "w0", r, out)
-	cfg.Data = &data
-	_, err := Run(context.Background(), cfg)
-	require.ErrorContains(t, err, copied.Images[3].Path)
-	require.ErrorContains(t, err, "loading batch")
+	for _, cache := range []string{"off", "on"} { // loaded ahead, or when a shard is embedded
+		r := parse(t, "batch.classes=12", "batch.shards=4", "batch.images=5", "batch.gradient_cache="+cache)
+		c, out := newCluster(t, 1, patient), t.TempDir()
+		c.create("run", r, 1)
+		cfg := c.config("run", "w0", r, out)
+		cfg.Data = &data
+		_, err := Run(context.Background(), cfg)
+		require.ErrorContains(t, err, copied.Images[3].Path)
+		require.ErrorContains(t, err, "loading batch")
+	}
 }

@@ -44,7 +44,7 @@ func (t *trainer) gradient(ctx context.Context, g *generation, b *batch) error {
 		return err
 	}
 	t.mix = metrix.DrawMix(t.mixing, t.cfg.Recipe.Seed, t.step)
-	clean, err := t.embed(g, b.images)
+	clean, err := t.embed(g, b)
 	if err != nil {
 		return fmt.Errorf("forward: %w", err)
 	}
@@ -180,7 +180,7 @@ func (t *trainer) shardRows() int { return t.sampler.Rows() / t.shards }
 // embed runs the network forward over this worker's images, shard by shard, and writes their
 // embeddings to their place in t.rows. Live batch norm therefore normalises over one shard, whoever
 // owns it. With the gradient cache tapes are not kept: backward makes them again.
-func (t *trainer) embed(g *generation, images []float32) (done tapes, err error) {
+func (t *trainer) embed(g *generation, b *batch) (done tapes, err error) {
 	defer func() {
 		if err != nil {
 			done.release()
@@ -190,7 +190,11 @@ func (t *trainer) embed(g *generation, images []float32) (done tapes, err error)
 	n, maps := t.shardRows(), t.mix.Level == metrix.LevelFeature && t.mixesRows()
 	for i := range g.own.Count {
 		clear(t.layout.buffers.of(t.sums))
-		tp, err := t.forward(t.shardImages(images, i), n, maps)
+		images, err := b.shard(i)
+		if err != nil {
+			return done, err
+		}
+		tp, err := t.forward(images, n, maps)
 		if err != nil {
 			return done, err
 		}
@@ -207,12 +211,6 @@ func (t *trainer) embed(g *generation, images []float32) (done tapes, err error)
 		}
 	}
 	return done, nil
-}
-
-// shardImages is own shard i of the batch's images.
-func (t *trainer) shardImages(images []float32, i int) []float32 {
-	size := t.shardRows() * t.network.Input.Size()
-	return images[i*size : (i+1)*size]
 }
 
 // keepFeatures keeps the feature maps of own shard i, from which mixed ones are made.

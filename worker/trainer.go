@@ -140,7 +140,8 @@ func (t *trainer) prepareData(r *recipe.Recipe) (err error) {
 	t.limits = dataset.DefaultLimits()
 	transform := TransformOf(r)
 	t.source = &source{
-		seed: r.Seed, sampler: t.sampler, threads: t.cfg.Threads, ahead: BatchesAhead(r),
+		seed: r.Seed, sampler: t.sampler, threads: t.cfg.Threads,
+		shardRows: t.sampler.Rows() / r.Batch.Shards, byShard: loadsByShard(r),
 		images: train.Cache(cacheBytes, t.limits), transform: &transform,
 	}
 	return transform.Validate()

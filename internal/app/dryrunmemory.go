@@ -82,8 +82,7 @@ func (p *dryPlan) width(level string) int {
 func (p *dryPlan) memory() []dryBytes {
 	rows, dim := int64(p.sampler.Rows()), int64(p.network.Dim)
 	pixels := int64(p.network.Input.Size())
-	own := int64(p.ownRows())
-	batches := int64(1 + worker.BatchesAhead(p.recipe))
+	images := int64(worker.HeldImages(p.recipe, p.ownRows(), p.shardRows()))
 	items := []dryBytes{
 		{"parameters", 4 * int64(p.weights()), "4 bytes a parameter"},
 		{"gradients", 4 * int64(p.reduced()), "4 bytes a parameter or statistic"},
@@ -93,7 +92,7 @@ func (p *dryPlan) memory() []dryBytes {
 		{"embeddings", 16 * rows * dim, "row, gradient and exact sum of the whole batch: 16 bytes a number"},
 		{"loss workspace", p.workspace(), "similarities of a shard's anchors to all, their gradients, copies of rows; at most"},
 		{"memory of rows", p.rememberedBytes(), "4 bytes a number"},
-		{"images", batches * 4 * own * pixels, fmt.Sprintf("own rows of %d batches: that of the step, and those prepared ahead", batches)},
+		{"images", 4 * images * pixels, fmt.Sprintf("%d of them: own rows of three batches, two prepared ahead; with the gradient cache one shard's", images)},
 		p.mixedBytes(),
 		p.activations(),
 		{"decoded images", p.decodedBytes(), "kept between epochs; at most"},
@@ -154,6 +153,9 @@ func (p *dryPlan) mixedBytes() dryBytes {
 		}
 		width, shard := int64(p.width(level)), int64(p.shardRows())
 		elsewhere := min(own*k, int64(p.sampler.Rows())-own) // partners that other workers own, at most
+		if level == metrix.LevelInput && p.recipe.Batch.GradientCache == "on" && p.recipe.Mix.Images == "load" {
+			elsewhere = shard * k // those of one shard
+		}
 		rows := elsewhere + shard*k
 		if level == metrix.LevelFeature { // own maps; gradients by them and by mixed ones; what is sent and received
 			rows += 2*own + own*k + 2*elsewhere
