@@ -89,24 +89,74 @@ static void hash(void *const *p, const int64_t *n) {
     out[1] = b;
 }
 
+/* turn transposes a square: lane j of v[i] and lane i of v[j] change places. */
+static inline void turn(V v[BLOCK]) {
+#pragma GCC unroll 4
+    for (int h = BLOCK / 2; h > 0; h /= 2) {
+        I low, high;
+        for (int l = 0; l < BLOCK; l++) {
+            low[l] = (l & ~h) + (l & h ? BLOCK : 0);
+            high[l] = low[l] + h;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < BLOCK; i++) {
+            if (i & h) continue;
+            const V a = v[i], b = v[i + h];
+            v[i] = __builtin_shuffle(a, b, low);
+            v[i + h] = __builtin_shuffle(a, b, high);
+        }
+    }
+}
+
+/* What unpack holds of each row at a time, in the cache: rows of a weight may be pages apart. */
+enum { TILE = 8 * BLOCK };
+
+/* A place in a partial gradient, in the order of a plain row: taps within input channels. */
+typedef struct {
+    int64_t channel, tap;
+} place;
+
+/* unpack_tile reads n values of BLOCK rows from parts at src, from a place on, which it moves. */
+static inline void unpack_tile(float tile[BLOCK][TILE], const float *src, place *at, int64_t count, const int64_t *n) {
+    const int64_t ins = n[1], taps = n[2], plain = n[3], apart = n[4], parts = n[5];
+    for (int64_t e = 0; e < count; e += BLOCK) {
+        V v[BLOCK];
+        for (int64_t l = 0; l < BLOCK; l++) {
+            v[l] = (V){0};
+            if (e + l >= count) continue;
+            const int64_t c = at->channel, k = at->tap;
+            const float *s = src + (plain ? k * ins + c : (c / BLOCK * taps + k) * BLOCK + c % BLOCK) * BLOCK;
+            V sum = get(s);
+            for (int64_t q = 1; q < parts; q++) sum += get(s + q * apart);
+            v[l] = sum;
+            if (++at->tap == taps) at->tap = 0, at->channel++;
+        }
+        turn(v);
+        for (int o = 0; o < BLOCK; o++) store_f32(tile[o] + e, v[o]);
+    }
+}
+
 /* unpack adds n[5] partial gradients of a weight, each [O/BLOCK][I/BLOCK][k][BLOCK i][BLOCK o] and
  * n[4] floats from the next, to the plain [O][I][k] at p[1], for the output blocks [n[6], n[7]). If
- * n[3], a partial is [O/BLOCK][k][I][BLOCK o], the layout of a convolution that reads plain images. */
+ * n[3], a partial is [O/BLOCK][k][I][BLOCK o], the layout of a convolution that reads plain images.
+ * n = O, I, k, ... */
 static void unpack(void *const *p, const int64_t *n) {
-    const float *src = p[0];
-    float *dst = p[1];
-    const int64_t outs = n[0], ins = n[1], taps = n[2], apart = n[4], parts = n[5];
-    const int64_t width = n[3] ? ins : BLOCK, blocks = n[3] ? 1 : (ins + BLOCK - 1) / BLOCK;
-    for (int64_t ob = n[6]; ob < n[7]; ob++)
-        for (int64_t ib = 0; ib < blocks; ib++)
-            for (int64_t k = 0; k < taps; k++)
-                for (int64_t i = 0; i < width && ib * BLOCK + i < ins; i++) {
-                    const float *s = src + (((ob * blocks + ib) * taps + k) * width + i) * BLOCK;
-                    V sum = get(s);
-                    for (int64_t q = 1; q < parts; q++) sum += get(s + q * apart);
-                    float *d = dst + (ob * BLOCK * ins + ib * BLOCK + i) * taps + k;
-                    for (int64_t o = 0; o < BLOCK && ob * BLOCK + o < outs; o++) d[o * ins * taps] += sum[o];
-                }
+    const int64_t outs = n[0], size = n[1] * n[2];
+    const int64_t block = n[2] * (n[3] ? n[1] : (n[1] + BLOCK - 1) / BLOCK * BLOCK) * BLOCK;
+    float tile[BLOCK][TILE] __attribute__((aligned(64)));
+    for (int64_t ob = n[6]; ob < n[7]; ob++) {
+        const float *src = (const float *)p[0] + ob * block;
+        const int64_t rows = outs - ob * BLOCK < BLOCK ? outs - ob * BLOCK : BLOCK;
+        place at = {0, 0};
+        for (int64_t e = 0; e < size; e += TILE) {
+            const int64_t count = size - e < TILE ? size - e : TILE;
+            unpack_tile(tile, src, &at, count, n);
+            for (int64_t o = 0; o < rows; o++) {
+                float *RESTRICT dst = (float *)p[1] + (ob * BLOCK + o) * size + e;
+                for (int64_t i = 0; i < count; i++) dst[i] += tile[o][i];
+            }
+        }
+    }
 }
 
 /* fold adds n[1] parts of n[0] floats, n[2] floats apart, in order: p[1] += sum of p[0]. */
