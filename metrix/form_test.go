@@ -64,3 +64,21 @@ func TestNewRefusesIncompleteForms(t *testing.T) {
 	_, err = metrix.New(f, 1)
 	require.ErrorContains(t, err, "plain sums over pairs")
 }
+
+// Constants are those that forms are made of: what was chosen, what was left out, what a reduction implies.
+func TestConstants(t *testing.T) {
+	for _, c := range []struct {
+		form, reduction string
+		params, want    map[string]float64
+	}{
+		{"multi_similarity", "", map[string]float64{"beta": 2}, map[string]float64{"beta": 2, "gamma": 75, "margin": 0.77, "miner": 0, "epsilon": 0.1}},
+		{"contrastive", "", nil, map[string]float64{"margin": 0.5, "positive_margin": 0, "nonzero": 0}},
+		{"contrastive", "mean", nil, map[string]float64{"margin": 0.5, "positive_margin": 1, "nonzero": 1}},
+	} {
+		got, err := metrix.Constants(c.form, c.params, c.reduction)
+		require.NoError(t, err)
+		require.Equal(t, c.want, got)
+	}
+	_, err := metrix.Constants("nca", map[string]float64{"margin": 1}, "")
+	require.ErrorContains(t, err, `no parameter "margin"`)
+}

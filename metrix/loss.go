@@ -69,6 +69,9 @@ func (l *Loss) evaluate(grad Gradient, b Batch, mix Mix, lo, hi int) Value {
 	return e.value()
 }
 
+// Check refuses what Evaluate would refuse, for whoever computes the same elsewhere.
+func (l *Loss) Check(grad Gradient, b Batch, mix Mix) error { return l.check(grad, b, mix, 0, 0) }
+
 // check refuses what cannot be evaluated.
 func (l *Loss) check(grad Gradient, b Batch, mix Mix, lo, hi int) error {
 	if err := b.check(l.form, grad); err != nil {

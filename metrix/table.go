@@ -165,23 +165,7 @@ func NewForm(name string, params map[string]float64) (Form, error) {
 // all of its terms), or "" for the row's own. A term is a pair, a triplet, or for supcon an anchor
 // with positives. The error lists the reductions that the row has a meaning for.
 func NewFormReduced(name string, params map[string]float64, reduction string) (Form, error) {
-	rows := table()
-	i := slices.IndexFunc(rows, func(r row) bool { return r.name == name })
-	if i < 0 {
-		return Form{}, fmt.Errorf("metrix: no loss form %q; choose one of %s", name, strings.Join(Forms(), ", "))
-	}
-	r := rows[i]
-	if reduction == "" && name == "contrastive" && params["nonzero"] != 0 {
-		reduction = MeanOverNonZero.String()
-	}
-	if name == "contrastive" && params["nonzero"] != 0 && reduction != MeanOverNonZero.String() {
-		return Form{}, fmt.Errorf("metrix: parameter nonzero of loss form contrastive contradicts reduction %q; leave one of the two out", reduction)
-	}
-	by, err := r.reduction(reduction)
-	if err != nil {
-		return Form{}, err
-	}
-	values, err := r.values(params, by)
+	r, by, values, err := lookUp(name, params, reduction)
 	if err != nil {
 		return Form{}, err
 	}
@@ -191,6 +175,34 @@ func NewFormReduced(name string, params map[string]float64, reduction string) (F
 		f.Reduction, f.MeanOverPresent = MeanOverAnchors, true
 	}
 	return f, nil
+}
+
+// Constants returns all constants of the form that NewFormReduced makes of the same arguments, those
+// that params leaves out among them: the form in numbers instead of functions.
+func Constants(name string, params map[string]float64, reduction string) (map[string]float64, error) {
+	_, _, values, err := lookUp(name, params, reduction)
+	return values, err
+}
+
+// lookUp finds a row of the table, how it is reduced, and its constants.
+func lookUp(name string, params map[string]float64, reduction string) (r row, by Reduction, values map[string]float64, err error) {
+	rows := table()
+	i := slices.IndexFunc(rows, func(r row) bool { return r.name == name })
+	if i < 0 {
+		return row{}, 0, nil, fmt.Errorf("metrix: no loss form %q; choose one of %s", name, strings.Join(Forms(), ", "))
+	}
+	r = rows[i]
+	if reduction == "" && name == "contrastive" && params["nonzero"] != 0 {
+		reduction = MeanOverNonZero.String()
+	}
+	if name == "contrastive" && params["nonzero"] != 0 && reduction != MeanOverNonZero.String() {
+		return row{}, 0, nil, fmt.Errorf("metrix: parameter nonzero of loss form contrastive contradicts reduction %q; leave one of the two out", reduction)
+	}
+	if by, err = r.reduction(reduction); err != nil {
+		return row{}, 0, nil, err
+	}
+	values, err = r.values(params, by)
+	return r, by, values, err
 }
 
 // reduction returns the reduction of that name, "" for the row's own.

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -14,6 +15,8 @@ type blas struct {
 	device  *device
 	handle  uintptr
 	one     [2]float32
+	math    uintptr // of the products of layers
+	setMath uintptr
 	sgemm   uintptr
 	destroy uintptr
 	scratch uintptr
@@ -35,10 +38,10 @@ func openBLAS(d *device, opt Options, stream uintptr) (*blas, error) {
 		return nil, &Error{Unavailable, lib.Problem}
 	}
 	b := &blas{device: d, one: [2]float32{1, 0}}
-	var create, setStream, setMath, setWorkspace uintptr
+	var create, setStream, setWorkspace uintptr
 	for name, target := range map[string]*uintptr{
 		"cublasCreate_v2": &create, "cublasDestroy_v2": &b.destroy, "cublasSetStream_v2": &setStream,
-		"cublasSetMathMode": &setMath, "cublasSetWorkspace_v2": &setWorkspace, "cublasSgemm_v2": &b.sgemm,
+		"cublasSetMathMode": &b.setMath, "cublasSetWorkspace_v2": &setWorkspace, "cublasSgemm_v2": &b.sgemm,
 	} {
 		if *target = lib.Function(name); *target == 0 {
 			return nil, &Error{Unavailable, fmt.Sprintf("%s lacks %s: install cuBLAS 12", lib.Path, name)}
@@ -50,11 +53,10 @@ func openBLAS(d *device, opt Options, stream uintptr) (*blas, error) {
 	if err := b.check(d.driver.call(setStream, b.handle, stream), "giving cuBLAS a stream"); err != nil {
 		return b, err
 	}
-	math := uintptr(blasDefaultMath)
 	if opt.Precision == TF32 {
-		math = blasTF32
+		b.math = blasTF32
 	}
-	if err := b.check(d.driver.call(setMath, b.handle, math), "setting cuBLAS's math"); err != nil {
+	if err := b.choose(b.math); err != nil {
 		return b, err
 	}
 	var err error
@@ -62,6 +64,22 @@ func openBLAS(d *device, opt Options, stream uintptr) (*blas, error) {
 		return b, err
 	}
 	return b, b.check(d.driver.call(setWorkspace, b.handle, b.scratch, blasWorkspace), "giving cuBLAS a workspace")
+}
+
+// choose sets the math of the products that follow.
+func (b *blas) choose(math uintptr) error {
+	return b.check(b.device.driver.call(b.setMath, b.handle, math), "setting cuBLAS's math")
+}
+
+// inSingle runs do with products in single precision, whatever those of layers are in.
+func (b *blas) inSingle(do func() error) error {
+	if b.math == blasDefaultMath {
+		return do()
+	}
+	if err := b.choose(blasDefaultMath); err != nil {
+		return err
+	}
+	return errors.Join(do(), b.choose(b.math))
 }
 
 // multiply computes a product, see there.

@@ -15,6 +15,8 @@ const (
 	ofSums                 // of batch statistics
 	ofWeights              // convolution weights as cuDNN reads them, by type
 	ofWork                 // the workspace of cuDNN and cuBLAS
+	ofBatch                // rows that the loss compares
+	ofTables               // which of them with which
 	spaces
 )
 
