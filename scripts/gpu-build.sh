@@ -9,10 +9,10 @@ command -v "${CC:-gcc}" >/dev/null || {
     echo "gpu-build: no C compiler: run 'make setup', or apt-get install gcc libc6-dev" >&2
     exit 1
 }
-scripts/gpu-go.sh build -trimpath -o bin/metrix-gpu ./cmd/metrix
-scripts/gpu-go.sh build -trimpath -o bin/worker-gpu ./cmd/worker
+scripts/gpu-go.sh build -trimpath -ldflags=-s -o bin/metrix-gpu ./cmd/metrix
+scripts/gpu-go.sh build -trimpath -ldflags=-s -o bin/worker-gpu ./cmd/worker
 mkdir -p bin/gpu-tests
-scripts/gpu-go.sh test -c -o bin/gpu-tests/cuda.test ./engine/cuda
-scripts/gpu-go.sh test -c -o bin/gpu-tests/kernels.test ./engine/cuda/kernels
-scripts/gpu-go.sh test -c -o bin/gpu-tests/app.test ./internal/app
+scripts/gpu-go.sh test -c -ldflags=-s -o bin/gpu-tests/cuda.test ./engine/cuda
+scripts/gpu-go.sh test -c -ldflags=-s -o bin/gpu-tests/kernels.test ./engine/cuda/kernels
+scripts/gpu-go.sh test -c -ldflags=-s -o bin/gpu-tests/app.test ./internal/app
 echo "gpu-build: bin/metrix-gpu, bin/worker-gpu and bin/gpu-tests are built"

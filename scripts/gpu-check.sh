@@ -7,8 +7,8 @@
 #   scripts/gpu-check.sh [FOLDER]      default bench/out/gpu-check
 #
 # With Go it builds first ('make gpu'). Without, it takes what was built elsewhere and carried here: the
-# repository with bin/metrix-gpu and bin/gpu-tests. cuDNN and cuBLAS may be those of a Python: name
-# their folders in METRIX_CUDA_LIBS.
+# repository with bin/metrix-gpu and bin/gpu-tests. cuDNN and cuBLAS are those that METRIX_CUDA_LIBS names,
+# or of the nvidia packages beside a PyTorch, or the system's.
 #
 #   PARTS="doctor kernels engine runs memcheck icons bench"    choose less
 #   METRIX_SHARED=DIR     real images, DIR/data/icons.tgz in the layout of SOP, for icons
@@ -22,7 +22,7 @@ parts=${PARTS:-doctor kernels engine runs memcheck icons bench}
 summary=$out/summary.txt
 card=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
 [ -z "${METRIX_CUDA_EMULATED:-}" ] || card="no card: NVIDIA's libraries are emulated, no figure here is one of a GPU"
-echo "$(date -u +%Y-%m-%d), $(git rev-parse --short HEAD 2>/dev/null), ${card:-no card that nvidia-smi sees}" >"$summary"
+echo "$(date -u +%Y-%m-%d), ${card:-no card that nvidia-smi sees}" >"$summary"
 
 # note PART RESULT... adds a line to the summary.
 note() { printf '%-10s %s\n' "$1" "${*:2}" | tee -a "$summary"; }
@@ -54,7 +54,9 @@ doctor() {
     local code=$?
     bin/metrix-gpu doctor --engine cuda --precision bf16 --json >"$out/doctor.json" 2>/dev/null
     command -v nvidia-smi >/dev/null && nvidia-smi >"$out/nvidia-smi.txt"
-    if [ $code -eq 0 ]; then note doctor "passed (doctor.txt)"; else note doctor "failed: the engine cannot be used here (doctor.txt)"; fi
+    local revision
+    revision=$(sed -n 's/.*"revision": "\(.\{9\}\).*/, built from \1/p' "$out/doctor.json")
+    if [ $code -eq 0 ]; then note doctor "passed$revision (doctor.txt)"; else note doctor "failed: the engine cannot be used here (doctor.txt)"; fi
     return $code
 }
 
@@ -117,6 +119,10 @@ bench() {
     sed 's/^/           /' "$out/bench/summary.txt" 2>/dev/null | tee -a "$summary"
 }
 
+if [ -z "${METRIX_CUDA_LIBS:-}" ]; then
+    METRIX_CUDA_LIBS=$("${PYTHON:-python3}" -c 'import glob, nvidia; print(":".join(glob.glob(list(nvidia.__path__)[0] + "/*/lib")))' 2>/dev/null) || METRIX_CUDA_LIBS=
+    export METRIX_CUDA_LIBS
+fi
 if command -v go >/dev/null; then
     scripts/gpu-build.sh || exit 1
 elif [ ! -x bin/metrix-gpu ] || [ ! -d bin/gpu-tests ]; then

@@ -39,8 +39,8 @@ func (e Experiment) header(b *strings.Builder) {
 	comment(b, "Time: "+e.time())
 	comment(b, "Command:")
 	fmt.Fprintf(b, "#   metrix train %s --data %s\n", e.File, e.Set.Data)
-	comment(b, "Needs: the data in folder "+e.Set.Data+" ("+e.Set.Files+"; docs/datasets.md), patience or an engine on a GPU, "+
-		"which is not in yet; torchvision's ImageNet weights as a safetensors file at model.pretrained, made once in Python with "+
+	comment(b, "Needs: the data in folder "+e.Set.Data+" ("+e.Set.Files+"; docs/datasets.md), a GPU (docs/gpu.md) or patience; "+
+		"torchvision's ImageNet weights as a safetensors file at model.pretrained, made once in Python with "+
 		"torchvision and safetensors:")
 	b.WriteString("#     w = torchvision.models.resnet50(weights=\"IMAGENET1K_V1\").state_dict()\n")
 	b.WriteString("#     safetensors.torch.save_file(w, \"weights/resnet50.safetensors\")\n")
