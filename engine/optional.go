@@ -51,6 +51,50 @@ type Accumulator interface {
 	Collect(lo, hi int) error
 }
 
+// Updater is a Net that updates parameters where it computes with them: neither they nor the optimizer's
+// state travel while a run goes on.
+//
+// From Optimize on the parameters are the Net's. It reads Memory.Params in Send and writes them in Fetch,
+// and nowhere else, so Changed is about Buffers alone. A Send comes before the first forward.
+type Updater interface {
+	Keeper
+	// Optimize says how parameters are updated, and sets the state to zero.
+	Optimize(rule Rule) error
+	// Reduced takes the gradients, summed over the whole batch, by the parameters from lo on, for the
+	// next Update. x may change afterwards. Of all methods it alone may be called while a Backward is in
+	// progress, by one other goroutine, and it does not wait for it.
+	Reduced(lo int, x []float32) error
+	// Update moves the groups [first, last) of the rule by one step with learning rate lr, as package
+	// optim does. Reduced has been given all of their gradients since the last Update.
+	Update(lr float64, first, last int) error
+	// Fetch brings parameters [lo, hi) to Memory.Params and, if state is not nil, all of the state there.
+	Fetch(lo, hi int, state *State) error
+	// Send takes parameters [lo, hi) from Memory.Params and, if state is not nil, all of the state.
+	Send(lo, hi int, state *State) error
+}
+
+// Rule is an optimizer of package optim.
+type Rule struct {
+	Name     string     // "adamw", "adam" or "sgd"
+	Momentum float64    // of sgd, in [0, 1)
+	Betas    [2]float64 // of adam and adamw, in [0, 1)
+	Eps      float64    // of adam and adamw, > 0
+	Groups   []Group    // ascending; they cover all parameters
+}
+
+// Group is the range [Lo, Hi) of the parameters.
+type Group struct {
+	Lo, Hi      int
+	LRScale     float64 // the group's learning rate is LRScale x that of the step
+	WeightDecay float64
+}
+
+// State is views of an optimizer's state.
+type State struct {
+	Moments [][]float32 // mean and square of adam and adamw, momentum of sgd: a value for each parameter
+	Steps   []float32   // updates of each group
+}
+
 // Images are rows as bytes, to be cut, mirrored and normalised where the network computes.
 type Images struct {
 	// Pixels are images of Height x Width pixels, three bytes each, row by row: R, G, B.

@@ -28,21 +28,11 @@ func (f *flat) begin(params, grads []float32, active Range) (lo, hi int, err err
 	if len(params) != f.n || len(grads) != f.n {
 		return 0, 0, fmt.Errorf("optim: step with %d parameters and %d gradients; both must be %d", len(params), len(grads), f.n)
 	}
-	lo, hi = len(f.groups), 0
-	for i, g := range f.groups {
-		switch {
-		case g.Hi <= active.Lo || g.Lo >= active.Hi:
-			continue
-		case g.Lo < active.Lo || g.Hi > active.Hi:
-			return 0, 0, fmt.Errorf("optim: step of [%d, %d) cuts group %d, which covers [%d, %d); a group moves as a whole",
-				active.Lo, active.Hi, i, g.Lo, g.Hi)
-		}
-		lo, hi = min(lo, i), i+1
-	}
+	lo, hi, err = Active(f.groups, active)
 	for i := lo; i < hi; i++ {
 		f.steps()[i]++
 	}
-	return min(lo, hi), hi, nil
+	return lo, hi, err
 }
 
 // smallest range that is worth a goroutine

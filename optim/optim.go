@@ -69,6 +69,23 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// Active returns the groups that a step of a range is about as indices [lo, hi). A range that cuts a
+// group in two is an error.
+func Active(groups []Group, active Range) (lo, hi int, err error) {
+	lo, hi = len(groups), 0
+	for i, g := range groups {
+		switch {
+		case g.Hi <= active.Lo || g.Lo >= active.Hi:
+			continue
+		case g.Lo < active.Lo || g.Hi > active.Hi:
+			return 0, 0, fmt.Errorf("optim: step of [%d, %d) cuts group %d, which covers [%d, %d); a group moves as a whole",
+				active.Lo, active.Hi, i, g.Lo, g.Hi)
+		}
+		lo, hi = min(lo, i), i+1
+	}
+	return min(lo, hi), hi, nil
+}
+
 // New returns an optimizer for n parameters with zero state. Groups must be in ascending order and
 // cover [0, n) without gaps.
 func New(c Config, n int, groups []Group) (Optimizer, error) {
