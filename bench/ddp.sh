@@ -7,7 +7,8 @@
 #   bench/ddp.sh [ROUNDS] [STEPS]     default 2 rounds of 3 timed steps; about 8 minutes on two quiet cores
 #
 # PRECISIONS="f32 bf16" takes both, LAYOUTS="cl nchw" PyTorch's other memory layout too, WORLDS=2 only
-# the two workers, PYTHON another Python than Debian's (apt-get install python3-torch).
+# the two workers, PYTHONS other Pythons than Debian's (apt-get install python3-torch), each with its
+# PyTorch: see bench/cpu.sh.
 #
 # Ours is metrix train as a user runs it: worker processes, the broker and the coordinator, and images
 # decoded from JPEG, augmented and resized while the step before runs; PyTorch's images are random and in
@@ -18,15 +19,15 @@
 set -eu
 
 rounds=${1:-2} steps=${2:-3}
-precisions=${PRECISIONS:-f32} layouts=${LAYOUTS:-cl} worlds=${WORLDS:-2 1} python=${PYTHON:-/usr/bin/python3}
+precisions=${PRECISIONS:-f32} layouts=${LAYOUTS:-cl} worlds=${WORLDS:-2 1}
+pythons=${PYTHONS:-${PYTHON:-/usr/bin/python3}}
 root=$(cd "$(dirname "$0")/.." && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-"$python" -c 'import torch' 2>/dev/null || {
-    echo "bench: PyTorch is not installed for $python: apt-get install python3-torch, or set PYTHON" >&2
-    exit 1
-}
+# shellcheck source=bench/peers/torch.sh
+. "$root/bench/peers/torch.sh"
+find_torch
 (cd "$root" && go build -o "$tmp/metrix" ./cmd/metrix && sh engine/onednn/shim/build.sh "$tmp/libmetrix_onednn.so" >/dev/null)
 "$tmp/metrix" data synth "$tmp/data" --classes 40 --images 6 --side 256 --test-classes 2 >/dev/null 2>&1
 cat >"$tmp/recipe.yaml" <<'RECIPE'
@@ -44,14 +45,14 @@ train: {eval_every_epochs: 0}
 engine: {name: onednn}
 RECIPE
 
-# record WORLD PRECISION WHO prints and keeps a line of "wall cpu memory".
+# record WORLD PRECISION WHO LAYOUT prints and keeps a line of "wall cpu memory".
 record() {
     read -r wall cpu memory || {
-        echo "$1 workers $2 $3 fails"
+        echo "$1 workers $2 $3 $4 fails"
         return 0
     }
-    printf '%s x %s thread(s) %-4s %-10s %7s images/s %7s images/cpu-s %6s MiB\n' "$1" "$((2 / $1))" "$2" "$3" "$wall" "$cpu" "$memory"
-    echo "$1 $2 $3 $wall $cpu $memory" >>"$tmp/results"
+    printf '%s x %s thread(s) %-4s %-12s %-4s %7s images/s %7s images/cpu-s %6s MiB\n' "$1" "$((2 / $1))" "$2" "$3" "$4" "$wall" "$cpu" "$memory"
+    echo "$1x$((2 / $1))/$2 $3 $wall $cpu $memory" >>"$tmp/results"
 }
 
 # watch PID JOURNAL follows a run of ours and prints the processor seconds of the timed steps, and the
@@ -82,45 +83,35 @@ ours() {
     read -r cpu memory < <(watch $! "$out/steps.jsonl")
     wait $! || {
         tail -n 2 "$tmp/log" >&2
-        record "$1" "$2" ours </dev/null
+        record "$1" "$2" ours "" </dev/null
         return 0
     }
     # The rate of the last step is that of all steps but the first.
     grep -o '"images_per_second":[0-9.]*' "$out/steps.jsonl" | tail -n 1 | cut -d: -f2 |
         awk -v cpu="$cpu" -v memory="$memory" -v images=$((40 * steps)) '{ printf "%.2f %.2f %d\n", $1, images / cpu, memory }' |
-        record "$1" "$2" ours
+        record "$1" "$2" ours ""
 }
 
+# torch WORLD PRECISION PYTHON LAYOUT
 torch() {
     local flags=()
     [ "$2" = bf16 ] && flags=(--bf16)
-    OMP_NUM_THREADS=$((2 / $1)) "$python" -W ignore "$root/bench/peers/ddp_train.py" --world "$1" --threads "$((2 / $1))" \
-        --layout "$3" --steps "$steps" "${flags[@]}" 2>/dev/null |
-        awk '{ printf "%.2f %.2f %d\n", $1, $3, $5 }' | record "$1" "$2" "torch-$3"
+    OMP_NUM_THREADS=$((2 / $1)) "$3" -W ignore "$root/bench/peers/ddp_train.py" --world "$1" --threads "$((2 / $1))" \
+        --layout "$4" --steps "$steps" "${flags[@]}" 2>/dev/null |
+        awk '{ printf "%.2f %.2f %d\n", $1, $3, $5 }' | record "$1" "$2" "${torch_of[$3]}" "$4"
 }
 
 for _ in $(seq "$rounds"); do
     for precision in $precisions; do
         for world in $worlds; do
-            for layout in $layouts; do
-                ours "$world" "$precision"
-                torch "$world" "$precision" "$layout"
+            for python in $pythons; do
+                for layout in $layouts; do
+                    ours "$world" "$precision"
+                    torch "$world" "$precision" "$python" "$layout"
+                done
             done
         done
     done
 done
-
-# The best of each side over all rounds: what other processes take can only slow a run down.
-awk '
-    { k = $1 " x " 2 / $1 " " $2; side = $3 == "ours" ? "ours" : "torch" }
-    !((k, side) in wall) { memory[k, side] = $6 }
-    { keys[k]; if ($4 > wall[k, side]) wall[k, side] = $4; if ($5 > cpu[k, side]) cpu[k, side] = $5 }
-    $6 < memory[k, side] { memory[k, side] = $6 }
-    END {
-        print "processes x threads: ours / PyTorch, best of each:"
-        for (k in keys)
-            if ((k, "torch") in wall && (k, "ours") in wall)
-                printf "%-10s %6.2f / %6.2f images/s %5.2f x,  %.2f x images/cpu-s,  %5d / %5d MiB %.2f x\n", k,
-                    wall[k, "ours"], wall[k, "torch"], wall[k, "ours"] / wall[k, "torch"],
-                    cpu[k, "ours"] / cpu[k, "torch"], memory[k, "ours"], memory[k, "torch"], memory[k, "ours"] / memory[k, "torch"]
-    }' "$tmp/results"
+echo "processes x threads:"
+ratios "$tmp/results"

@@ -6,6 +6,9 @@ Multi-similarity plus embedding-level Metrix (weight 0.4, one lambda, positive-n
 
     apt-get install python3-torch
     python3 bench/peers/resnet50_cpu.py --net resnet50 --threads 2 --layout cl --bf16 --steps 2
+
+Any PyTorch will do; its version ends the line. Where its wheel brings CUDA, what merely loading it takes
+counts in the memory: a process that only imports torch shows how much.
 """
 
 import argparse
@@ -111,6 +114,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--layout", choices=["nchw", "cl"], default="cl")
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
+    parser.add_argument("--compile", action="store_true", help="the network through torch.compile (PyTorch 2, g++)")
     parser.add_argument("--steps", type=int, default=2, help="timed steps, after one that is not")
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
@@ -120,6 +124,8 @@ def main():
     if o.layout == "cl":
         net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     opt = torch.optim.AdamW(net.parameters(), lr=1e-4, foreach=True)
+    if o.compile:
+        net = torch.compile(net)
     for step in range(o.steps + 1):
         if step == 1:
             start, cpu = time.perf_counter(), time.process_time()
