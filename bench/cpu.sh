@@ -12,7 +12,7 @@
 #   PYTHONS="/usr/bin/python3 $HOME/torch/bin/python" bench/cpu.sh
 #
 # MODES are PyTorch's memory layouts, cl (channels last) and nchw, and cl+compile or nchw+compile for
-# torch.compile, which needs PyTorch 2 and g++ and compiles for minutes at first. NETS, PRECISIONS and
+# torch.compile, which needs g++, compiles for minutes at first and is left out of PyTorch 1. NETS, PRECISIONS and
 # THREADS choose less or other: NETS=conv4 bench/cpu.sh 3 20. PyTorch 1.13 has no group norm in bfloat16
 # on the CPU, so there the small network fails. METRIX_ONEDNN_SHIM gives ours another oneDNN.
 set -eu
@@ -54,11 +54,17 @@ torch() {
         awk '{ print $1, $3, $5 }' | record "$1" "$2" "${torch_of[$3]}" "$4"
 }
 
+# can PYTHON MODE says whether that PyTorch has the mode.
+can() {
+    case ${torch_of[$1]}/$2 in torch-1.*/*+compile) false ;; esac
+}
+
 for net in $nets; do
     for precision in $precisions; do
         for _ in $(seq "$rounds"); do
             for python in $pythons; do
                 for mode in $modes; do
+                    can "$python" "$mode" || continue
                     ours "$net" "$precision"
                     torch "$net" "$precision" "$python" "$mode"
                 done
