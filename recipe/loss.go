@@ -69,11 +69,20 @@ func (l *Loss) fields() []field {
 
 // NewForm is the loss as package metrix computes it.
 func (l *Loss) NewForm() (metrix.Form, error) {
-	reduction := l.Reduction
-	if reduction == "default" {
-		reduction = ""
+	return metrix.NewFormReduced(l.Form, l.Params, l.reduction())
+}
+
+// Constants are those that NewForm is made of, the ones that Params leaves out among them.
+func (l *Loss) Constants() (map[string]float64, error) {
+	return metrix.Constants(l.Form, l.Params, l.reduction())
+}
+
+// reduction is what package metrix calls it.
+func (l *Loss) reduction() string {
+	if l.Reduction == "default" {
+		return ""
 	}
-	return metrix.NewFormReduced(l.Form, l.Params, reduction)
+	return l.Reduction
 }
 
 func (m *Mix) fields() []field {

@@ -1,7 +1,10 @@
 package worker
 
 import (
+	"sync/atomic"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/metrixml/metrix/engine"
 	"github.com/metrixml/metrix/engine/gorgonia"
@@ -11,10 +14,15 @@ import (
 
 // deviceEngine opens nets that have every optional interface of package engine, as a net on a device
 // has, and that hide from the host what such a net hides: gradients, and feature maps of joined passes.
-type deviceEngine struct{ engine.Engine }
+type deviceEngine struct {
+	engine.Engine
+	shares *atomic.Int64 // of the loss that its nets have evaluated
+}
+
+func onDevice() deviceEngine { return deviceEngine{gorgonia.New(), new(atomic.Int64)} }
 
 func (e deviceEngine) Open(m *model.Network, mem engine.Memory, opt engine.Options) (engine.Net, error) {
-	d := &deviceNet{memory: mem, params: m.Params, grads: make([]float32, len(mem.Grads)), weights: make([]float32, len(mem.Params)), stale: true}
+	d := &deviceNet{shares: e.shares, memory: mem, params: m.Params, grads: make([]float32, len(mem.Grads)), weights: make([]float32, len(mem.Params)), stale: true}
 	inner := mem
 	inner.Grads, inner.Params = d.grads, d.weights
 	net, err := e.Engine.Open(m, inner, opt)
@@ -24,6 +32,7 @@ func (e deviceEngine) Open(m *model.Network, mem engine.Memory, opt engine.Optio
 
 type deviceNet struct {
 	engine.Net
+	shares  *atomic.Int64
 	memory  engine.Memory
 	params  []model.Param
 	grads   []float32 // on the device
@@ -115,21 +124,30 @@ var (
 // Nets on a device give the bits of nets on the host, at every level of mixing, with several shards a
 // worker and with one.
 func TestSameRunOnADevice(t *testing.T) {
+	const lossOnHost = "loss on the host"
 	for name, set := range map[string][]string{
 		"embed":          {"mix.level=embed"},
 		"input":          {"mix.level=input"},
 		"feature":        {"mix.level=feature", "mix.hardest=2"},
 		"proxies, cache": {"mix.level=none", "loss.form=proxy_anchor", "batch.gradient_cache=on"},
 		"head first":     {"mix.level=feature", "schedule.head_only_epochs=1"},
+		"few labels":     {"semi.labelled=0.5", "semi.unlabelled=8", "batch.classes=4", "batch.images=2"},
+		lossOnHost:       {"loss.form=triplet", "mix.level=none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := parse(t, append(set, "train.steps=4")...)
 			want, wantResult := trainOn(t, gorgonia.New(), 1, r, 1)
-			got, gotResult := trainOn(t, deviceEngine{gorgonia.New()}, 1, r, 1)
+			device := onDevice()
+			got, gotResult := trainOn(t, device, 1, r, 1)
 			requireSameRun(t, want, got, wantResult, gotResult)
-			got, gotResult = trainOn(t, deviceEngine{gorgonia.New()}, 1, r, r.Batch.Shards)
+			got, gotResult = trainOn(t, device, 1, r, r.Batch.Shards)
 			requireSameRun(t, want, got, wantResult, gotResult)
+			shares := 2 * int64(r.Train.Steps) * int64(r.Batch.Shards)
+			if name == lossOnHost {
+				shares = 0
+			}
+			require.Equal(t, shares, device.shares.Load(), "shares of the loss on the device")
 		})
 	}
 }

@@ -39,16 +39,16 @@ func (s *semiState) begin(rows []float32, labels []int32, dim int) error {
 }
 
 // evaluateShard computes the supervised loss of one shard's anchors and its gradient by all rows
-// of the batch, t.rowGrads; where the batch has unlabelled rows, that loss sees the others alone and
-// the loss of mined triplets is added.
+// of the batch, t.rowGrads; where the batch has unlabelled rows, that loss is given the others alone
+// (beginLoss) and the loss of mined triplets is added.
 func (t *trainer) evaluateShard(grad metrix.Gradient, batch metrix.Batch, mix metrix.Mix, shard int) (metrix.Value, float64, error) {
 	s := t.semi
 	if s != nil {
 		clear(s.grads)
-		batch.Embeddings, batch.Labels, grad.Embeddings = s.rows, s.labels, s.grads
+		grad.Embeddings = s.grads
 	}
 	anchors := metrix.NumAnchors(t.form, batch)
-	v, err := t.loss.Evaluate(grad, batch, mix, anchors*shard/t.shards, anchors*(shard+1)/t.shards)
+	v, err := t.compare(grad, batch, mix, anchors*shard/t.shards, anchors*(shard+1)/t.shards)
 	if err != nil || s == nil {
 		return v, 0, err
 	}

@@ -98,17 +98,16 @@ func (t *trainer) lossBatch(b *batch) metrix.Batch {
 // proxies to t.acc.
 func (t *trainer) evaluateLoss(g *generation, b *batch, mixed *mixing) error {
 	clear(t.rowAcc)
-	batch, mix := t.lossBatch(b), t.mix
+	mix := t.mix
 	proxies := t.layout.proxies.of(t.sums)
 	grad := metrix.Gradient{Embeddings: t.rowGrads, Proxies: proxies}
 	if mixed != nil {
 		mix.Rows = &metrix.MixedRows{Embeddings: mixed.rows, First: mixed.first, Second: mixed.second, Lambda: mixed.lambda}
 		grad.Mixed = mixed.grads
 	}
-	if t.semi != nil {
-		if err := t.semi.begin(t.rows, b.labels, t.dim); err != nil {
-			return err
-		}
+	batch, err := t.beginLoss(b, mix)
+	if err != nil {
+		return err
 	}
 	for shard := g.own.First; shard < g.own.First+run.Shard(g.own.Count); shard++ {
 		clear(t.rowGrads)

@@ -35,10 +35,11 @@ type trainer struct {
 	source  *source
 	limits  dataset.Limits
 
-	form   metrix.Form
-	loss   *metrix.Loss
-	mixing metrix.MixConfig
-	mix    metrix.Mix // as drawn for the last step
+	form       metrix.Form
+	loss       *metrix.Loss
+	comparison engine.Comparison // the loss where the network computes, or nil: see placeLoss
+	mixing     metrix.MixConfig
+	mix        metrix.Mix // as drawn for the last step
 
 	schedule  optim.Schedule
 	optimizer optim.Optimizer
@@ -115,7 +116,7 @@ func newTrainer(cfg *Config) (*trainer, error) {
 		return nil, err
 	}
 	t.phases = newPhases(t.instruments.phase, t.now)
-	for _, part := range []func(*recipe.Recipe) error{t.prepareData, t.prepareNetwork, t.prepareLoss, t.prepareOptimizer} {
+	for _, part := range []func(*recipe.Recipe) error{t.prepareData, t.prepareNetwork, t.prepareLoss, t.prepareOptimizer, t.placeLoss} {
 		if err := part(cfg.Recipe); err != nil {
 			return nil, err
 		}
