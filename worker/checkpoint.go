@@ -31,6 +31,9 @@ func bestPath(out string) string { return filepath.Join(out, "best") }
 // checkpoint writes the whole state and tells the coordinator. e is the evaluation of this state,
 // if there is one.
 func (t *trainer) checkpoint(ctx context.Context, e *Evaluation) error {
+	if err := t.fetch(); err != nil {
+		return err
+	}
 	m, err := t.manifest(e)
 	if err != nil {
 		return err
@@ -53,6 +56,9 @@ func (t *trainer) saveBest(recall float64, e *Evaluation) error {
 		return nil
 	}
 	t.best = recall
+	if err := t.fetch(); err != nil {
+		return err
+	}
 	m, err := t.manifest(e)
 	if err != nil {
 		return err

@@ -11,13 +11,6 @@ import (
 // A net on a device of its own has optional interfaces (package engine) that save ways through the
 // host. This file is where the step uses them, and what it does without; the bits are the same.
 
-// changed says that parameters or statistics may have been written since the last pass.
-func (t *trainer) changed() {
-	if k, ok := t.net.(engine.Keeper); ok {
-		k.Changed()
-	}
-}
-
 // forward runs both stages over n images. Without maps the trunk's tape may give no feature maps out.
 func (t *trainer) forward(images []float32, n int, maps bool) (tp tape, err error) {
 	if j, ok := t.net.(engine.Joiner); ok && !maps {

@@ -44,12 +44,14 @@ type deviceNet struct {
 	acc     []int64
 	n       int
 	overrun error
+
+	deviceUpdates
 }
 
 func (d *deviceNet) Changed() { d.stale, d.trusts = true, true }
 
 func (d *deviceNet) Forward(s model.Stage, mode engine.Mode, x []float32, n int) (engine.Tape, error) {
-	if d.stale || !d.trusts {
+	if d.optimizer == nil && (d.stale || !d.trusts) {
 		copy(d.weights, d.memory.Params)
 		d.stale = false
 	}

@@ -133,7 +133,9 @@ func (t *trainer) embedSplit(ctx context.Context, g *generation, split *dataset.
 		parts[r] = (to - from) * t.dim
 	}
 	opt := EmbedOptions{Transform: t.source.transform, Limits: t.limits, Threads: t.cfg.Threads}
-	t.changed()
+	if err := t.changed(); err != nil {
+		return rows, err
+	}
 	if err := Embed(ctx, rows.X[lo*t.dim:hi*t.dim], t.net, t.network, split, lo, hi, opt); err != nil {
 		return rows, fmt.Errorf("evaluation: %w", err)
 	}

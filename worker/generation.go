@@ -152,8 +152,12 @@ func (t *trainer) meet(ctx context.Context, g *generation) error {
 	for r := range parts {
 		parts[r] = headerFloats
 	}
+	state, err := t.state()
+	if err != nil {
+		return err
+	}
 	headers := make([]float32, g.world*headerFloats)
-	t.header(headers[int(g.rank)*headerFloats:])
+	t.header(headers[int(g.rank)*headerFloats:], checksum(state))
 	if err := g.ring.AllGather(ctx, 0, "meeting", headers, parts); err != nil { // the steps differ, that is why
 		return err
 	}
@@ -170,7 +174,8 @@ func (t *trainer) meet(ctx context.Context, g *generation) error {
 	step, evaluated := readHeader(headers[root*headerFloats:])
 	if !same {
 		t.log.Info("taking over state", "from rank", root, "step", step, "own step", t.step)
-		for _, b := range t.state() {
+		t.written()
+		for _, b := range state {
 			if err := g.ring.Broadcast(ctx, step, "state: "+b.name, run.Rank(root), b.data); err != nil {
 				t.step = -1 // half a state is none
 				return err
@@ -185,9 +190,8 @@ func (t *trainer) meet(ctx context.Context, g *generation) error {
 	return nil
 }
 
-// header packs step, whether it is evaluated, and a checksum of the state into exact floats.
-func (t *trainer) header(dst []float32) {
-	sum := t.checksum()
+// header packs step, whether it is evaluated, and the checksum of the state into exact floats.
+func (t *trainer) header(dst []float32, sum uint32) {
 	dst[0], dst[1] = float32((t.step+1)>>20), float32((t.step+1)&(1<<20-1))
 	dst[2] = 0
 	if t.evaluated == t.step {
@@ -203,10 +207,10 @@ func readHeader(h []float32) (step run.Step, evaluated bool) {
 func first(step run.Step, _ bool) run.Step { return step }
 
 // checksum is a CRC-32C of everything that meet would send.
-func (t *trainer) checksum() uint32 {
+func checksum(state []block) uint32 {
 	table := crc32.MakeTable(crc32.Castagnoli)
 	var sum uint32
-	for _, b := range t.state() {
+	for _, b := range state {
 		sum = crc32.Update(sum, table, floatBytes(b.data))
 	}
 	return sum

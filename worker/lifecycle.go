@@ -159,8 +159,13 @@ func (t *trainer) noteWaits(s allreduce.Stats) {
 	t.instruments.ringBytes.Add(context.Background(), s.BytesSent)
 }
 
-// ParameterHash is the SHA-256 of parameters and proxies, as hexadecimal digits.
+// parameterHash is the SHA-256 of parameters and proxies, as hexadecimal digits; empty if a device that
+// has them does not give them any more.
 func (t *trainer) parameterHash() string {
+	if err := t.fetch(); err != nil {
+		t.log.Warn("the weights are lost", "error", err)
+		return ""
+	}
 	sum := sha256.Sum256(floatBytes(t.weights))
 	return hex.EncodeToString(sum[:])
 }

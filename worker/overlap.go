@@ -84,6 +84,9 @@ func (t *trainer) sumBuckets(ctx context.Context, g *generation, ready <-chan pa
 		if err := t.sumOverWorkers(ctx, g, acc, b.of(t.sums)); err != nil {
 			return err
 		}
+		if err := t.reduced(b); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -65,7 +65,10 @@ func (t *trainer) retract() error {
 	}
 	for _, p := range t.network.Params {
 		if p.Stage == model.Head && len(p.Shape) == 2 {
-			if err := semi.Retract(p.Slice(t.weights), p.Shape[0], p.Shape[1], t.cfg.Threads); err != nil {
+			err := t.edit(part{p.Offset, p.Offset + p.Size}, func(rows []float32) error {
+				return semi.Retract(rows, p.Shape[0], p.Shape[1], t.cfg.Threads)
+			})
+			if err != nil {
 				return fmt.Errorf("keeping %s orthonormal: %w", p.Name, err)
 			}
 		}

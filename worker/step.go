@@ -39,8 +39,7 @@ func (t *trainer) trainStep(ctx context.Context, g *generation, b *batch) error 
 
 // gradient leaves in t.sums the gradient of the global loss by all weights, on every rank.
 func (t *trainer) gradient(ctx context.Context, g *generation, b *batch) error {
-	t.changed()
-	if err := t.beginSums(g); err != nil {
+	if err := errors.Join(t.changed(), t.beginSums(g)); err != nil {
 		return err
 	}
 	t.mix = metrix.DrawMix(t.mixing, t.cfg.Recipe.Seed, t.step)

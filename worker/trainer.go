@@ -43,6 +43,7 @@ type trainer struct {
 
 	schedule  optim.Schedule
 	optimizer optim.Optimizer
+	device    weightsOnDevice
 	layout    layout
 	weights   []float32 // parameters of the network, then proxies
 	sums      []float32 // one shard's contributions; after reduce, the sums over all shards
@@ -84,12 +85,12 @@ type block struct {
 	data []float32
 }
 
-// state lists what meet broadcasts and a checkpoint stores.
-func (t *trainer) state() []block {
+// state lists what meet broadcasts and a checkpoint stores. After a change, written must be called.
+func (t *trainer) state() ([]block, error) {
 	return []block{
 		{"weights", t.weights}, {"buffers", t.buffers}, {"optimizer", t.optimizer.Block()},
 		{"memory", t.memory.rows}, {"memory marks", t.memory.marks},
-	}
+	}, t.fetch()
 }
 
 // part is a range [lo, hi) of the flat blocks.
@@ -250,10 +251,10 @@ func (t *trainer) prepareOptimizer(r *recipe.Recipe) (err error) {
 		return err
 	}
 	t.total = run.Step(t.schedule.Total(t.sampler.StepsPerEpoch()))
-	t.optimizer, err = optim.New(optim.Config{
+	cfg, groups := optim.Config{
 		Name: o.Name, Momentum: o.Momentum, Betas: [2]float64(o.Betas), Eps: o.Eps, Threads: t.cfg.Threads,
-	}, n, t.groups(o))
-	if err != nil {
+	}, t.groups(o)
+	if t.optimizer, err = optim.New(cfg, n, groups); err != nil {
 		return err
 	}
 	mem := engine.Memory{
@@ -263,7 +264,7 @@ func (t *trainer) prepareOptimizer(r *recipe.Recipe) (err error) {
 	if t.net, err = t.cfg.Engine.Open(t.network, mem, engine.Options{Threads: t.cfg.Threads}); err != nil {
 		return fmt.Errorf("engine %s: %w", t.cfg.Engine.Name(), err)
 	}
-	return nil
+	return t.prepareDevice(cfg, groups)
 }
 
 // groups cuts the weights where stage or decay changes. Proxies are the last group.
@@ -290,6 +291,7 @@ func (t *trainer) groups(o recipe.Optimizer) []optim.Group {
 
 // initialize sets the state of a run that has not begun.
 func (t *trainer) initialize() error {
+	t.written()
 	seed := t.cfg.Recipe.Seed
 	t.network.Init(t.layout.params.of(t.weights), t.buffers, seed)
 	clear(t.optimizer.Block())
@@ -321,19 +323,14 @@ func (t *trainer) update(b *batch) error {
 	tail := t.layout.tail.of(t.sums)
 	t.lastLoss = Loss{Clean: float64(tail[tailClean]), Mixed: float64(tail[tailMixed]), Mined: float64(tail[tailMined])}
 	t.lastLoss.Total = t.lastLoss.Clean + t.lastLoss.Mixed + t.lastLoss.Mined
-	active := optim.Range{Lo: 0, Hi: len(t.weights)}
-	if t.headOnly() {
-		active.Lo, _ = t.network.StageRange(model.Head)
-	}
-	grads := t.sums[active.Lo:active.Hi]
-	o := t.cfg.Recipe.Optimizer
-	optim.ClipValue(grads, o.ClipValue)
-	norm := optim.ClipNorm(grads, o.ClipNorm)
-	if !finite(t.lastLoss.Total) || !finite(norm) {
+	if !finite(t.lastLoss.Total) {
 		return errDiverged
 	}
-	lr := t.schedule.LR(int64(t.step), t.sampler.StepsPerEpoch())
-	if err := t.optimizer.Step(t.weights, t.sums[:len(t.weights)], lr, active); err != nil {
+	active := part{0, len(t.weights)}
+	if t.headOnly() {
+		active.lo = t.layout.head.lo
+	}
+	if err := t.optimize(active); err != nil {
 		return err
 	}
 	if err := t.retract(); err != nil {
