@@ -19,6 +19,14 @@
 // megabytes, from the last parameter to the first, on a second stream and into pinned memory, while the
 // first stream goes on (gradients.go).
 //
+// # Loss
+//
+// A step's rows, proxies and mixed rows are brought to the card once (comparison.go). Each shard of anchors
+// is then a list of commands of its own (loss.go), planned from the labels and run like a program's: two
+// to six products by cuBLAS around the kernels that kernels.LossPlan lists, never a row for a mixed pair.
+// What goes back is the share's value and its gradient by all rows. Forms that are no sums over pairs are
+// refused when the loss is prepared, and the host evaluates those.
+//
 // # Precision
 //
 // With BF16 activations up to the global pooling, their gradients and the factors of convolutions are
