@@ -33,6 +33,7 @@ type network struct {
 	recent   []key          // the least recently used first
 	prepared map[*half]bool // whose convolutions have algorithms
 	captured *captures
+	updates  *updates // nil until Optimize
 	closed   bool
 }
 
@@ -79,7 +80,7 @@ func (n *network) claim() (err error) {
 			return err
 		}
 	}
-	if n.up, err = newUploads(n); err != nil {
+	if n.up, err = newUploads(n, n.device.main); err != nil {
 		return err
 	}
 	if n.out, err = newGradients(n); err != nil {
@@ -340,6 +341,7 @@ func (n *network) free() (first error) {
 	}
 	keep(n.captured.close())
 	keep(n.up.close())
+	keep(n.updates.close())
 	keep(n.out.close())
 	keep(n.memory.close())
 	keep(n.pinned.close())

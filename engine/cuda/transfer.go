@@ -30,10 +30,11 @@ func parallel(threads, n, least int, do func(lo, hi int)) {
 	wg.Wait()
 }
 
-// uploads carries the host's memory to the card through two pinned pieces in turn: while the card reads
-// one, the other is filled.
+// uploads carries the host's memory to the card on a stream, through two pinned pieces in turn: while the
+// card reads one, the other is filled.
 type uploads struct {
 	net    *network
+	stream cu.Stream
 	halves [2]piece
 	read   [2]cu.Event // the card has read the half
 	busy   [2]bool
@@ -42,8 +43,8 @@ type uploads struct {
 
 const uploadBytes = 4 << 20
 
-func newUploads(n *network) (*uploads, error) {
-	u := &uploads{net: n}
+func newUploads(n *network, s cu.Stream) (*uploads, error) {
+	u := &uploads{net: n, stream: s}
 	for i := range u.halves {
 		var err error
 		if u.halves[i], err = n.pinned.get(uploadBytes); err != nil {
@@ -56,7 +57,7 @@ func newUploads(n *network) (*uploads, error) {
 	return u, nil
 }
 
-// send copies x to an address of the card, in the order of the main stream. x may change afterwards.
+// send copies x to an address of the card, in the order of the stream. x may change afterwards.
 func (u *uploads) send(to uintptr, x []byte) error {
 	d := u.net.device
 	for len(x) > 0 {
@@ -68,10 +69,10 @@ func (u *uploads) send(to uintptr, x []byte) error {
 		}
 		half := unsafe.Slice((*byte)(pointer(u.halves[i].address)), len(part))
 		parallel(u.net.threads, len(part), 1<<20, func(lo, hi int) { copy(half[lo:hi], part[lo:hi]) })
-		if err := d.check(cu.MemcpyHtoDAsync(cu.DevicePtr(to), unsafe.Pointer(&half[0]), int64(len(part)), d.main), "sending to the card"); err != nil {
+		if err := d.check(cu.MemcpyHtoDAsync(cu.DevicePtr(to), unsafe.Pointer(&half[0]), int64(len(part)), u.stream), "sending to the card"); err != nil {
 			return err
 		}
-		if err := d.check(u.read[i].Record(d.main), "recording an event"); err != nil {
+		if err := d.check(u.read[i].Record(u.stream), "recording an event"); err != nil {
 			return err
 		}
 		u.busy[i] = true
