@@ -27,13 +27,18 @@
 // What goes back is the share's value and its gradient by all rows. Forms that are no sums over pairs are
 // refused when the loss is prepared, and the host evaluates those.
 //
+// # Updates
+//
+// A caller that says how (engine.Updater) leaves the parameters to the card (updates.go): they, the moments
+// of the optimizer and the copies that cuDNN reads stay there, and reduced gradients arrive on a third
+// stream while the backward goes on. The host has parameters again when it fetches them.
+//
 // # Precision
 //
 // With BF16 activations up to the global pooling, their gradients and the factors of convolutions are
 // bfloat16; sums, statistics, parameters, their gradients and what follows the pooling are single
-// precision. Gradients by
-// convolution weights are rounded to bfloat16 once per call, by cuDNN. Activations are NHWC; images of few
-// channels are padded to vectors of 16 bytes.
+// precision. Gradients by convolution weights are rounded to bfloat16 once per call, by cuDNN. Activations
+// are NHWC; images of few channels are padded to vectors of 16 bytes.
 //
 // # Bits
 //

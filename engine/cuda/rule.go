@@ -9,16 +9,8 @@ import (
 	"github.com/metrixml/metrix/engine/cuda/kernels"
 )
 
-// sgd is the one rule with a single moment.
+// sgd is the one optimizer with a single moment.
 const sgd = "sgd"
-
-// momentsOf is how many values of state a rule has per parameter.
-func momentsOf(r engine.Rule) int {
-	if r.Name == sgd {
-		return 1
-	}
-	return 2
-}
 
 // groupBytes is what the constants of a group take at most.
 const groupBytes = 64

@@ -31,6 +31,14 @@ type updates struct {
 	moved     cu.Event
 }
 
+// momentsOf is how many values of state a rule has per parameter.
+func momentsOf(r engine.Rule) int {
+	if r.Name == sgd {
+		return 1
+	}
+	return 2
+}
+
 // Optimize implements engine.Updater.
 func (n *network) Optimize(rule engine.Rule) error {
 	if err := checkRule(rule, n.model.NumParams()); err != nil {
