@@ -45,7 +45,8 @@ func weightRows(n int) int { return max((n+7)/8, 2) }
 // backwardWeights emits extra work for the next section, when the gradient g by the output is
 // complete, and for the one after, which adds up.
 func (o *convOp) backwardWeights(b *builder, g *buffer) {
-	c, x, at := o.c, o.x.buf, b.now()+1
+	c, x, at := o.c, b.again(o.x), b.now()+1
+	x.use(at)
 	list := spans(b.n, weightRows(b.n))
 	for _, s := range list {
 		if err := b.prepare(c, backwardWeights, s); err != nil {

@@ -11,10 +11,11 @@ import (
 type value struct {
 	shape    model.Shape
 	buf      *buffer
-	plain    bool // C x H x W as the caller has it, for a first convolution of few channels
-	input    bool // the stage's input: its gradient is wanted only on request
-	keep     bool // read by a backward
-	mask     bool // its op reads it in its own backward
+	plain    bool  // C x H x W as the caller has it, for a first convolution of few channels
+	input    bool  // the stage's input: its gradient is wanted only on request
+	keep     bool  // read by a backward
+	again    *norm // what a backward computes it with once more where it is not kept
+	mask     bool  // its op reads it in its own backward
 	readers  int
 	gradient []*buffer // contributions, while the backward is built
 }
@@ -174,7 +175,9 @@ func (g *graph) convolution(name string, w, bias model.Ref, fold *model.BatchNor
 		return err
 	}
 	x.readers++
-	x.keep = true
+	if x.again == nil {
+		x.keep = true
+	}
 	g.convs = append(g.convs, c)
 	g.add(&convOp{c: c, x: x, y: y})
 	return nil
@@ -194,7 +197,9 @@ func (g *graph) measure(l model.Layer, x *value) *norm {
 func (g *graph) normalise(n *norm, other *value, relu bool) *value {
 	n.other, n.relu = other, relu
 	n.y = g.value(n.x.shape)
-	if other != nil {
+	if other == nil {
+		n.y.again = n
+	} else {
 		other.readers++
 		if relu {
 			n.y.keep, n.y.mask = true, true

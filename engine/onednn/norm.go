@@ -189,18 +189,34 @@ func (n *norm) forward(b *builder) {
 	if n.kind == ofBatch && n.measured == b.now() {
 		b.cut()
 	}
-	x, k := b.read(n.x), b.k
+	x := b.read(n.x)
 	var other *buffer
 	if n.other != nil {
 		other = b.read(n.other)
 	}
-	y := b.write(n.y)
-	relu := int64(count(n.relu))
+	n.apply(b, b.write(n.y), x, other)
+}
+
+// apply emits y = relu(a x + b + other).
+func (n *norm) apply(b *builder, y, x, other *buffer) {
+	k, relu := b.k, int64(count(n.relu))
 	b.step(func(r *execution, w *worker, s span) {
 		a, shift := n.coefficients(r, s)
 		w.run(k.affine, [10]uintptr{r.at(w, y, s), r.at(w, x, s), r.at(w, other, s), a, shift},
 			[8]int64{s.rows(), n.blocks, n.area, n.stride(), relu})
 	})
+}
+
+// again returns a value that a forward computed, for the steps of a backward. The output of a norm is
+// not kept for that: it comes from the norm's input, which is, at the cost of one pass that the
+// norm's own backward, soon after, finds in the cache.
+func (b *builder) again(v *value) *buffer {
+	if v.keep {
+		return v.buf
+	}
+	y := b.temporary(b.rowBytes(v))
+	v.again.apply(b, y, v.again.x.buf, nil)
+	return y
 }
 
 // coefficients are the addresses of scale and shift for a span.
