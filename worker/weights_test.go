@@ -9,10 +9,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/metrixml/metrix/allreduce"
 	"github.com/metrixml/metrix/coordinator/api"
 	"github.com/metrixml/metrix/engine"
 	"github.com/metrixml/metrix/engine/gorgonia"
 	"github.com/metrixml/metrix/optim"
+	"github.com/metrixml/metrix/run"
 )
 
 // deviceUpdates is the part of deviceNet that updates weights.
@@ -143,4 +145,44 @@ func TestADeviceResumesAndIsJoined(t *testing.T) {
 	waitFor(t, c, func(s api.RunStatus) bool { return len(s.Members) == 2 })
 	close(joined)
 	requireUndisturbed(t, r, out, a, b)
+}
+
+// A worker whose device has trained, and that has fallen behind, takes over weights and moments, which go
+// on to its device.
+func TestADeviceTakesOverWhatItMissed(t *testing.T) {
+	var ts []*trainer
+	for range 2 {
+		cfg := &Config{Run: "tiny", Recipe: parse(t), Data: images(t), Engine: onDevice(), Threads: 1, Out: t.TempDir(), Logger: discard()}
+		tr, err := newTrainer(cfg)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, tr.close()) })
+		ts = append(ts, tr)
+	}
+	for i, steps := range []int{3, 1} {
+		g, b := alone(t, ts[i])
+		for range steps {
+			require.NoError(t, ts[i].trainStep(t.Context(), g, b))
+		}
+	}
+	met := make(chan error)
+	for rank, transport := range allreduce.Memory(2) {
+		rc := allreduce.DefaultConfig()
+		rc.Run, rc.Generation, rc.World, rc.Rank = "tiny", 1, 2, run.Rank(rank)
+		ring, err := allreduce.New(rc, transport)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, ring.Close()) })
+		go func() { met <- ts[rank].meet(t.Context(), &generation{rank: rc.Rank, world: 2, ring: ring}) }()
+	}
+	for range ts {
+		require.NoError(t, <-met)
+	}
+	var devices []*deviceNet
+	for _, tr := range ts {
+		require.EqualValues(t, 3, tr.step)
+		require.NoError(t, tr.changed())
+		devices = append(devices, tr.net.(*deviceNet))
+	}
+	require.Equal(t, devices[0].weights, devices[1].weights)
+	require.Equal(t, devices[0].optimizer.Block(), devices[1].optimizer.Block())
+	require.Equal(t, ts[0].weights[:10], devices[0].weights[:10])
 }
