@@ -1,7 +1,6 @@
 package onednn
 
 import (
-	"math"
 	"runtime"
 	"testing"
 
@@ -45,75 +44,12 @@ func TestConformsInBF16(t *testing.T) {
 	enginetest.Run(t, func() engine.Engine { return e }, tol)
 }
 
-// smooth is a network in which nothing decides: its errors are those of rounding alone.
-func smooth(t *testing.T) *model.Network {
-	conv := func(name string, in, out, kernel, stride int) model.Layer {
-		return &model.Conv{Name: name, In: in, Out: out, Kernel: kernel, Stride: stride, Pad: kernel / 2}
-	}
-	trunk := []model.Layer{
-		conv("stem", 3, 16, 3, 1),
-		&model.BatchNorm{Name: "bn", Channels: 16},
-		&model.Residual{Name: "block", Main: []model.Layer{
-			conv("down", 16, 32, 3, 2), &model.GroupNorm{Name: "gn", Channels: 32, Groups: 4},
-			conv("same", 32, 32, 3, 1), &model.BatchNorm{Name: "bn2", Channels: 32},
-		}, Shortcut: []model.Layer{conv("short", 16, 32, 1, 2), &model.BatchNorm{Name: "bn3", Channels: 32}}},
-		conv("last", 32, 24, 1, 1),
-	}
-	head := []model.Layer{&model.Linear{Name: "embedding", In: 24 * 6 * 6, Out: 10, Bias: true}, &model.L2Norm{}}
-	m, err := model.Assemble("smooth", model.Shape{C: 3, H: 12, W: 12}, trunk, head)
-	require.NoError(t, err)
-	return m
-}
-
 func TestBF16OfSmoothNetworkIsWithinTwoPercent(t *testing.T) {
 	e, err := available(t).With(BF16)
 	if err != nil {
 		t.Skip(err)
 	}
-	m := smooth(t)
-	mode := map[string]engine.Mode{"train": engine.Train, "frozen": engine.Frozen}
-	for name, mode := range mode {
-		got, want := onePass(t, e, m, mode), onePass(t, enginetest.Reference{}, m, mode)
-		for i, part := range []string{"output", "input gradient"} {
-			d := distance(got[i], want[i])
-			t.Logf("%s: %s differs by %.2g", name, part, d)
-			assert.LessOrEqual(t, d, 2e-2, "%s: %s", name, part)
-		}
-		for _, p := range m.Params {
-			if p.Stage != model.Trunk {
-				continue
-			}
-			d := distance(p.Slice(got[2]), p.Slice(want[2]))
-			assert.LessOrEqual(t, d, 2e-2, "%s: gradient by %s", name, p.Name)
-		}
-	}
-}
-
-// onePass returns output, input gradient and parameter gradients of the trunk.
-func onePass(t *testing.T, e engine.Engine, m *model.Network, mode engine.Mode) [3][]float32 {
-	mem := memoryOf(m)
-	m.Init(mem.Params, mem.Buffers, 2)
-	net, err := e.Open(m, mem, engine.Options{Threads: 2})
-	require.NoError(t, err)
-	defer net.Close()
-	const n = 6
-	x := noise(n * m.Input.Size())
-	tape, err := net.Forward(model.Trunk, mode, x, n)
-	require.NoError(t, err)
-	out := append([]float32(nil), tape.Out()...)
-	dIn, err := net.Backward(tape, noise(n*m.Features.Size()), engine.Backward{Input: true})
-	require.NoError(t, err)
-	return [3][]float32{out, append([]float32(nil), dIn...), mem.Grads}
-}
-
-func distance(a, b []float32) float64 {
-	var diff, size float64
-	for i := range b {
-		d := float64(a[i]) - float64(b[i])
-		diff += d * d
-		size += float64(b[i]) * float64(b[i])
-	}
-	return math.Sqrt(diff / size)
+	enginetest.RunSmooth(t, e, 2e-2)
 }
 
 func memoryOf(m *model.Network) engine.Memory {
