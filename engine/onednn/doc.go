@@ -14,8 +14,9 @@
 // Activations keep one layout from the first convolution to the pooling, [row][channel block][pixel]
 // [16 channels] (8 without AVX-512), in single precision or bfloat16. They lie outside Go's heap: what
 // a backward needs in a tape, everything else in a slab that all programs share, placed by the sections
-// in which it lives. The backward writes gradients over activations that nobody reads any more.
+// in which it lives. The backward writes gradients over activations that nobody reads any more. The
+// output of a norm that only convolutions read is not in the tape: the backward computes it again.
 //
 // The shim (shim/) is a shared object of its own because oneDNN's interface differs between versions 2
-// and 3; it compiles against either. Find looks for it, and compiles it where it can.
+// and 3; it compiles against either, and is tested on both (scripts/onednn-check.sh). Find looks for it, and compiles it where it can.
 package onednn
