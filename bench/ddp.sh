@@ -14,8 +14,7 @@
 # decoded from JPEG, augmented and resized while the step before runs; PyTorch's images are random and in
 # memory. The step before the timed ones, evaluations and checkpoints are in neither figure. The ring sums
 # gradients exactly, as int64 (8 bytes a value on the way in, 4 out); gloo sums float32. Memory is that of
-# all processes together: the sum of their peaks, for ours of those alive at once (the page that metrix
-# train writes in the end takes its own, when the workers are gone).
+# all processes together up to the last timed step: the sum of their peaks.
 set -eu
 
 rounds=${1:-2} steps=${2:-3}
@@ -56,7 +55,7 @@ record() {
 }
 
 # watch PID JOURNAL follows a run of ours and prints the processor seconds of the timed steps, and the
-# most that its live processes' peaks of memory added up to, in MiB.
+# most that its live processes' peaks of memory added up to until then, in MiB.
 watch() {
     local pid=$1 journal=$2 first='' last='' ticks done p kib most=0
     while kill -0 "$pid" 2>/dev/null; do
@@ -66,7 +65,7 @@ watch() {
             kib=$((kib + $(cat "/proc/$p/status" 2>/dev/null | awk '/VmHWM/ { n = $2 } END { print n + 0 }')))
             ticks=$((ticks + $(sed 's/.*) //' "/proc/$p/stat" 2>/dev/null | awk '{ n = $12 + $13 } END { print n + 0 }')))
         done
-        [ "$kib" -le "$most" ] || most=$kib
+        [ -n "$last" ] || [ "$kib" -le "$most" ] || most=$kib
         [ -n "$first" ] || [ "$done" -lt 1 ] || first=$ticks
         [ -n "$last" ] || [ "$done" -le "$steps" ] || last=$ticks
         sleep 0.2
