@@ -4,7 +4,7 @@
 # twin. First seed 1 of all cells, then seed 2; every run is kept, and the same command goes on where
 # an earlier one ended.
 #
-#   bench/icons.sh DIR [SEEDS]        default 5 seeds; a quarter of an hour a seed on two cores
+#   bench/icons.sh DIR [SEEDS]        default 5 seeds; 20 minutes a seed on one core of a busy machine
 #
 # WHO ("ours twin"), LOSSES and LEVELS choose less, THREADS (2) and PYTHON are for both and the twin,
 # OUT (bench/out/icons) is where the runs are kept.
