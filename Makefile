@@ -44,13 +44,13 @@ bench: ## run the benchmarks, with memory
 gpu: ## build bin/metrix-gpu, bin/worker-gpu and bin/gpu-tests for NVIDIA GPUs; needs no card
 	@scripts/gpu-build.sh
 
-gpu-test: ## all of the GPU that can be tested without a card: gpu-vet, ptx-check, gpu-emulate
+gpu-test: ## what the tag gpu adds, without a card: gpu-vet, ptx-check, gpu-emulate
 	@scripts/gpu-test.sh
 
 gpu-vet: ## vet what the tag gpu adds
 	@scripts/gpu-go.sh vet $(PKG)
 
-gpu-emulate: ## test the CUDA engine and its kernels on the CPU, with NVIDIA's libraries emulated
+gpu-emulate: ## test the CUDA engine and runs on it on the CPU, with NVIDIA's libraries emulated
 	@scripts/gpu-emulate.sh
 
 gpu-check: ## on a machine with a card: test and measure the CUDA engine, figures in one folder

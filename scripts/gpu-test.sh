@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Everything about the CUDA engine that can be tested without a card: what the tag gpu adds is vetted,
-# the committed PTX compared with its sources, and engine, kernels and whole runs tested on emulated
-# libraries. Fetches the pinned toolchain if it is not there. The last line is the count.
+# What the tag gpu adds, as far as it can be tested without a card: it is vetted, the committed PTX is
+# compared with its sources, engine and whole runs are tested on emulated libraries. Fetches the pinned
+# toolchain if it is not there. The last line is the count.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
 log=$(mktemp)

@@ -23,7 +23,7 @@ fi
 race=
 command -v gcc >/dev/null && race=-race
 # The closing count waits for that of the GPU part to be added.
-"$go" run ./scripts/gotest $race -timeout 10m "$@" | awk -v earlier="$(tail -n 1 "$log")" '
+"$go" run ./scripts/gotest $race -timeout 20m "$@" | awk -v earlier="$(tail -n 1 "$log")" '
     NR > 1 { print line; fflush() }
     { line = $0 }
     END {
