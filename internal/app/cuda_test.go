@@ -147,6 +147,23 @@ func TestCUDASameRunWhateverTheWorkers(t *testing.T) {
 	}
 }
 
+// The workers of a machine take its cards in turn.
+func TestCUDAEachWorkerTakesItsCard(t *testing.T) {
+	size := onCard(t)
+	if !size.emulated {
+		t.Skip("the number of real cards cannot be chosen")
+	}
+	t.Setenv("METRIX_EMULATOR_DEVICES", "2")
+	w := size.workspace(t)
+	out := filepath.Join(w.dir, "run")
+	w.train(t, "--out", out, "--workers", "3", "--set", "train.steps=2")
+	for i, card := range []string{"GPU 0", "GPU 1", "GPU 0"} {
+		log, err := os.ReadFile(filepath.Join(out, "logs", fmt.Sprintf("worker-%d.log", i)))
+		require.NoError(t, err)
+		require.Regexp(t, `"worker ready".*`+card, string(log), "worker %d", i)
+	}
+}
+
 // A worker whose card fails leaves the run, and the other goes on to the same bits.
 func TestCUDAWorkerWithALostCardLeaves(t *testing.T) {
 	size := onCard(t)
