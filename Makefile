@@ -71,4 +71,4 @@ onnx-check: ## run exported networks with onnxruntime from a Python package
 	METRIX_ONNXRUNTIME_PYTHON=$(CURDIR)/bin/onnx/bin/python $(GO) test -count=1 -v -run TestONNXRuntime ./weights/
 
 clean: ## remove what was built
-	rm -rf bin bench/out
+	rm -rf bin bench/out .gpu/lib .gpu/emulator
