@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/ebitengine/purego"
@@ -35,6 +36,8 @@ type Library struct {
 // open loads the first library there is; it stays loaded. The error is that of the first file that is
 // there and cannot be loaded, or else of the first name.
 func open(names ...string) (Library, error) {
+	runtime.LockOSThread() // the loader keeps its message for the thread that it failed on
+	defer runtime.UnlockOSThread()
 	var broken, absent error
 	for _, name := range names {
 		for _, path := range places(name) {
