@@ -10,6 +10,7 @@ import (
 
 	"github.com/metrixml/metrix/checkpoint"
 	"github.com/metrixml/metrix/coordinator/api"
+	"github.com/metrixml/metrix/engine"
 	"github.com/metrixml/metrix/recipe"
 	"github.com/metrixml/metrix/run"
 )
@@ -148,4 +149,27 @@ func waitFor(t *testing.T, c *cluster, wanted func(api.RunStatus) bool) {
 		s, err := c.client.Status(context.Background())
 		return err == nil && len(s.Runs) == 1 && wanted(s.Runs[0])
 	}, time.Minute, 10*time.Millisecond)
+}
+
+// renamed is an engine under another name.
+type renamed struct{ engine.Engine }
+
+func (renamed) Name() string { return "another" }
+
+// A worker whose engine is not the run's leaves with a sentence; the run keeps its bits.
+func TestAWorkerWithAnotherEngineLeaves(t *testing.T) {
+	r := parse(t)
+	c, out := newCluster(t, 1, patient), t.TempDir()
+	c.create("run", r, 1)
+	reached, joined := make(chan struct{}), make(chan struct{})
+	first, other := c.config("run", "w0", r, out), c.config("run", "w1", r, out)
+	first.OnStep = at(5, func() { close(reached); <-joined })
+	other.Engine = renamed{other.Engine}
+	a := start(context.Background(), first)
+	<-reached
+	b := start(context.Background(), other)
+	waitFor(t, c, func(s api.RunStatus) bool { return len(s.Members) == 2 })
+	close(joined)
+	require.ErrorContains(t, (<-b).err, "this worker computes with the engine another")
+	requireUndisturbed(t, r, out, a)
 }

@@ -139,7 +139,7 @@ func (t *trainer) steps(ctx context.Context, g *generation) error {
 }
 
 // headerFloats is the length of what each rank tells the others about itself when it meets them.
-const headerFloats = 5
+const headerFloats = 6
 
 // meet brings all ranks to the same state: the rank that has done most steps (the lowest of several)
 // gives its parameters, statistics and optimizer state to the others. Where all states are the same
@@ -171,6 +171,9 @@ func (t *trainer) meet(ctx context.Context, g *generation) error {
 			same = same && h[i] == headers[i]
 		}
 	}
+	if headers[root*headerFloats+5] != headers[int(g.rank)*headerFloats+5] {
+		return fmt.Errorf("this worker computes with the engine %s, rank %d of the run with another, which rounds differently: set engine.name in the recipe, and see 'metrix doctor' for what keeps this machine from it", t.cfg.Engine.Name(), root)
+	}
 	step, evaluated := readHeader(headers[root*headerFloats:])
 	if !same {
 		t.log.Info("taking over state", "from rank", root, "step", step, "own step", t.step)
@@ -190,7 +193,8 @@ func (t *trainer) meet(ctx context.Context, g *generation) error {
 	return nil
 }
 
-// header packs step, whether it is evaluated, and the checksum of the state into exact floats.
+// header packs step, whether it is evaluated, the checksum of the state and that of the engine's name
+// into exact floats.
 func (t *trainer) header(dst []float32, sum uint32) {
 	dst[0], dst[1] = float32((t.step+1)>>20), float32((t.step+1)&(1<<20-1))
 	dst[2] = 0
@@ -198,6 +202,7 @@ func (t *trainer) header(dst []float32, sum uint32) {
 		dst[2] = 1
 	}
 	dst[3], dst[4] = float32(sum>>16), float32(sum&0xffff)
+	dst[5] = float32(crc32.ChecksumIEEE([]byte(t.cfg.Engine.Name())) >> 8)
 }
 
 func readHeader(h []float32) (step run.Step, evaluated bool) {
