@@ -171,8 +171,8 @@ func (t *trainer) meet(ctx context.Context, g *generation) error {
 			same = same && h[i] == headers[i]
 		}
 	}
-	if headers[root*headerFloats+5] != headers[int(g.rank)*headerFloats+5] {
-		return fmt.Errorf("this worker computes with the engine %s, rank %d of the run with another, which rounds differently: set engine.name in the recipe, and see 'metrix doctor' for what keeps this machine from it", t.cfg.Engine.Name(), root)
+	if err := t.compareEngines(ctx, g, headers, root); err != nil {
+		return err
 	}
 	step, evaluated := readHeader(headers[root*headerFloats:])
 	if !same {
@@ -189,6 +189,23 @@ func (t *trainer) meet(ctx context.Context, g *generation) error {
 	t.evaluated = -1
 	if evaluated {
 		t.evaluated = step
+	}
+	return nil
+}
+
+// compareEngines makes a worker leave whose engine is not that of root, which has the run's state. The
+// others wait for the generation without it.
+func (t *trainer) compareEngines(ctx context.Context, g *generation, headers []float32, root int) error {
+	engine := func(rank int) float32 { return headers[rank*headerFloats+5] }
+	if engine(int(g.rank)) != engine(root) {
+		return fmt.Errorf("this worker computes with the engine %s, rank %d of the run with another, which rounds differently: set engine.name in the recipe, and see 'metrix doctor' for what keeps this machine from it", t.cfg.Engine.Name(), root)
+	}
+	for r := range g.world {
+		if engine(r) != engine(root) {
+			t.log.Warn("a worker computes with another engine, waiting until it has left", "rank", r)
+			<-ctx.Done()
+			return ctx.Err()
+		}
 	}
 	return nil
 }
