@@ -16,7 +16,11 @@
 //   - Scale is the caller's business: gradients are sums over rows of what dOut asks for.
 package engine
 
-import "github.com/metrixml/metrix/model"
+import (
+	"fmt"
+
+	"github.com/metrixml/metrix/model"
+)
 
 // Mode says how batch norm behaves; networks without it compute the same in all three.
 type Mode uint8
@@ -40,6 +44,24 @@ const (
 type Memory struct {
 	Params, Grads       []float32
 	Buffers, BufferSums []float32
+}
+
+// Check says which block does not have the length that the network needs.
+func (mem Memory) Check(m *model.Network) error {
+	for _, b := range []struct {
+		name      string
+		has, want int
+	}{
+		{"Params", len(mem.Params), m.NumParams()},
+		{"Grads", len(mem.Grads), m.NumParams()},
+		{"Buffers", len(mem.Buffers), m.NumBuffers()},
+		{"BufferSums", len(mem.BufferSums), m.NumBuffers()},
+	} {
+		if b.has != b.want {
+			return fmt.Errorf("%s has %d floats but the network needs %d", b.name, b.has, b.want)
+		}
+	}
+	return nil
 }
 
 // Options tune an opened network.

@@ -61,7 +61,7 @@ func (e *Engine) Close() error {
 
 // Open implements engine.Engine.
 func (e *Engine) Open(m *model.Network, mem engine.Memory, opt engine.Options) (engine.Net, error) {
-	if err := checkMemory(m, mem, opt); err != nil {
+	if err := check(m, mem, opt); err != nil {
 		return nil, fmt.Errorf("cuda: opening %s: %w", m.Name, err)
 	}
 	if err := e.device.enter(); err != nil {
@@ -75,19 +75,9 @@ func (e *Engine) Open(m *model.Network, mem engine.Memory, opt engine.Options) (
 	return n, nil
 }
 
-func checkMemory(m *model.Network, mem engine.Memory, opt engine.Options) error {
-	for _, b := range []struct {
-		name      string
-		has, want int
-	}{
-		{"Params", len(mem.Params), m.NumParams()},
-		{"Grads", len(mem.Grads), m.NumParams()},
-		{"Buffers", len(mem.Buffers), m.NumBuffers()},
-		{"BufferSums", len(mem.BufferSums), m.NumBuffers()},
-	} {
-		if b.has != b.want {
-			return fmt.Errorf("%s has %d floats but the network needs %d", b.name, b.has, b.want)
-		}
+func check(m *model.Network, mem engine.Memory, opt engine.Options) error {
+	if err := mem.Check(m); err != nil {
+		return err
 	}
 	if opt.Threads < 1 {
 		return fmt.Errorf("%d threads are too few: use at least 1", opt.Threads)

@@ -49,7 +49,7 @@ func (e *Engine) Description() string {
 
 // Open implements engine.Engine.
 func (e *Engine) Open(m *model.Network, mem engine.Memory, opt engine.Options) (engine.Net, error) {
-	if err := checkMemory(m, mem); err != nil {
+	if err := mem.Check(m); err != nil {
 		return nil, fmt.Errorf("gorgonia: opening %s: %w", m.Name, err)
 	}
 	if opt.Threads < 1 {
@@ -64,23 +64,6 @@ func (e *Engine) Open(m *model.Network, mem engine.Memory, opt engine.Options) (
 		model: m, mem: mem, threads: opt.Threads, blas: e.blas, custom: e.custom,
 		scratches: make([][]float32, opt.Threads), idle: map[key][]*program{},
 	}, nil
-}
-
-func checkMemory(m *model.Network, mem engine.Memory) error {
-	for _, b := range []struct {
-		name      string
-		has, want int
-	}{
-		{"Params", len(mem.Params), m.NumParams()},
-		{"Grads", len(mem.Grads), m.NumParams()},
-		{"Buffers", len(mem.Buffers), m.NumBuffers()},
-		{"BufferSums", len(mem.BufferSums), m.NumBuffers()},
-	} {
-		if b.has != b.want {
-			return fmt.Errorf("%s has %d floats but the network needs %d", b.name, b.has, b.want)
-		}
-	}
-	return nil
 }
 
 // known refuses layers that the engine cannot compute.

@@ -78,18 +78,8 @@ func (e *Engine) Open(m *model.Network, mem engine.Memory, opt engine.Options) (
 }
 
 func check(m *model.Network, mem engine.Memory, opt engine.Options) error {
-	for _, b := range []struct {
-		name      string
-		has, want int
-	}{
-		{"Params", len(mem.Params), m.NumParams()},
-		{"Grads", len(mem.Grads), m.NumParams()},
-		{"Buffers", len(mem.Buffers), m.NumBuffers()},
-		{"BufferSums", len(mem.BufferSums), m.NumBuffers()},
-	} {
-		if b.has != b.want {
-			return fmt.Errorf("%s has %d floats but the network needs %d", b.name, b.has, b.want)
-		}
+	if err := mem.Check(m); err != nil {
+		return err
 	}
 	if opt.Threads < 1 {
 		return fmt.Errorf("%d threads are too few: use at least 1", opt.Threads)
