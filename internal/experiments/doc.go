@@ -4,5 +4,5 @@
 //
 // The files are what people read and run; this table is what keeps them alike. A test compares the
 // two, and `go test ./internal/experiments -update` writes the files after a change of the table.
-// Scores are those that are published; where we know of none, the recipe says so.
+// Scores and settings are published ones: published.go says where.
 package experiments

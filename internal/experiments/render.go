@@ -31,11 +31,7 @@ func (e Experiment) steps() int { return e.Set.stepsPerEpoch(e.classes, e.images
 func (e Experiment) header(b *strings.Builder) {
 	comment(b, "Trains: ResNet-50, 512-d, on "+e.Set.Name+", "+e.Method+".")
 	comment(b, "Reproduces: "+e.From+".")
-	if e.Score != "" {
-		comment(b, "Score: "+e.Score+" published; not yet reproduced here, see Needs.")
-	} else {
-		comment(b, "Score: not published in our notes, and not measured here.")
-	}
+	comment(b, "Score: "+e.Score+" published; not yet reproduced here, see Needs.")
 	comment(b, "Time: "+e.time())
 	comment(b, "Command:")
 	fmt.Fprintf(b, "#   metrix train %s --data %s\n", e.File, e.Set.Data)
@@ -101,12 +97,12 @@ func (e Experiment) settings(b *strings.Builder) {
 		cache = ", gradient_cache: on"
 	}
 	p("batch: {classes: %d, images: %d, shards: %d%s}", e.classes, e.images, e.shards, cache)
-	p("optimizer:\n  name: adamw\n  lr: %s\n  weight_decay: 1e-4\n  betas: [0.9, 0.999]", e.lr)
+	p("optimizer:\n  name: adam\n  lr: %s\n  weight_decay: 1e-4\n  betas: [0.9, 0.999]", e.lr)
 	if e.proxies {
 		p("  proxy_lr_scale: 100")
 	}
 	p("  clip_value: 10")
-	p("schedule: {name: step, every_epochs: %d, factor: 0.25, head_only_epochs: %d}", e.every, e.headOnly)
+	p("schedule: {name: step, every_epochs: %d, factor: %s, head_only_epochs: %d}", e.every, e.factor, e.headOnly)
 	p("train: {epochs: %d, eval_every_epochs: %d, checkpoint_every_steps: %d, keep: 3}", e.epochs, evalEvery, e.steps())
 	p("eval: {recall: %s}", e.Set.Recall)
 	p("workers: 1")

@@ -10,14 +10,13 @@ type Set struct {
 	Data   string // folder that the command names
 	Files  string // what lies in it
 	Recall string // K of Recall@K, as the field reports them for this set
-	Own    bool   // its settings are in our notes; the others take those of SOP where theirs are not
 }
 
 // Sets returns the sets in the order of the paper's interest.
 func Sets() []Set {
 	return []Set{
 		{Folder: "sop", Name: "Stanford Online Products (SOP)", Layout: dataset.LayoutSOP, Data: "Stanford_Online_Products",
-			Files: "Ebay_train.txt, Ebay_test.txt and the images", Recall: "[1, 10, 100, 1000]", Own: true},
+			Files: "Ebay_train.txt, Ebay_test.txt and the images", Recall: "[1, 10, 100, 1000]"},
 		{Folder: "inshop", Name: "In-Shop Clothes Retrieval (In-Shop)", Layout: dataset.LayoutInShop, Data: "In-shop",
 			Files: "Eval/list_eval_partition.txt and Img/img", Recall: "[1, 10, 20, 30, 40]"},
 		{Folder: "cub", Name: "CUB-200-2011 (CUB)", Layout: dataset.LayoutCUB, Data: "CUB_200_2011",
