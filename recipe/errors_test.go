@@ -84,7 +84,6 @@ func TestSentences(t *testing.T) {
 		{"data: {size: 16}\nmodel: {arch: resnet50}", "r.yaml:1: data.size and model.arch do not go together: resnet50 takes images of 32 to 1024 pixels a side, not 16"},
 		{"model:\n  cut: layer3", "r.yaml:2: model.cut is layer3: conv4 has no layer \"layer3\" to cut after: use one of conv1, conv2, conv3, block4"},
 		{"model: {cut: conv3}\nschedule: {head_only_epochs: 1}", "model.cut is conv3; it does not go with schedule.head_only_epochs, which is 1"},
-		{"model: {pretrained: w.safetensors}", "model.pretrained is w.safetensors; it needs a ResNet with norm batch and width 64, not conv4 with group and 32"},
 		{"schedule: {min_lr: 1}", "schedule.min_lr is 1; it must be at most optimizer.lr, which is 0.001"},
 		// YAML
 		{"a: [1", "r.yaml:1: the recipe is not valid YAML"},

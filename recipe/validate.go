@@ -135,11 +135,6 @@ func networkExists(r *Recipe) *problem {
 				quote(m.Cut), number(r.Schedule.HeadOnlyEpochs))}
 		}
 	}
-	if m.Pretrained != "" && (m.Arch == "conv4" || m.Norm != "batch" || m.Width != 64) {
-		return &problem{[]string{"model.pretrained", "model.norm", "model.arch"}, fmt.Sprintf(
-			"model.pretrained is %s; it needs a ResNet with norm batch and width 64, not %s with %s and %d",
-			quote(m.Pretrained), m.Arch, m.Norm, m.Width)}
-	}
 	return nil
 }
 

@@ -18,7 +18,8 @@ type Report struct {
 	// Counters is the number of further tensors left out that only count batches
 	// ("bn1.num_batches_tracked").
 	Counters int
-	// Kept are the head's tensors that are not there and keep their random start.
+	// Kept are the tensors of the embedding layer that keep their random start, because the file has
+	// none or one for another number of dimensions.
 	Kept []string
 }
 
@@ -26,7 +27,7 @@ type Report struct {
 func (r Report) String() string {
 	text := fmt.Sprintf("%d tensors", r.Loaded)
 	if len(r.Kept) > 0 {
-		text += "; " + strings.Join(r.Kept, ", ") + " not there, at the random start"
+		text += "; " + strings.Join(r.Kept, ", ") + " not there or of another shape, at the random start"
 	}
 	if len(r.Ignored) > 0 {
 		text += "; ignored " + abridged(r.Ignored)
@@ -38,7 +39,8 @@ func (r Report) String() string {
 }
 
 // Apply puts tensors into the flat blocks of a network by name. Every parameter and statistic must be
-// there with its shape, except that the whole head may be missing. Tensors that the network lacks
+// there with its shape, except that the embedding layer may be missing as a whole, or have another
+// number of dimensions, and then keeps its start. Tensors that the network lacks
 // are ignored if they belong to none of its layers (torchvision's classifier "fc", our "proxies")
 // or only count batches; otherwise they mean that the file is of another architecture. On an error,
 // which lists every name that does not fit, nothing has been changed.
@@ -49,10 +51,11 @@ func Apply(network *model.Network, params, buffers []float32, tensors []checkpoi
 	for _, t := range tensors {
 		a.byName[unwrap(t.Name)] = t
 	}
-	head := a.keepsHead(network)
+	keeps := a.keepsEmbedding(network)
 	for _, p := range network.Params {
-		if head && p.Stage == model.Head {
+		if keeps && root(p.Name) == embedding {
 			a.report.Kept = append(a.report.Kept, p.Name)
+			delete(a.byName, p.Name)
 			continue
 		}
 		a.want(p, params)
@@ -79,14 +82,27 @@ type applier struct {
 	report                    Report
 }
 
-// keepsHead says whether the tensors have none of the head's.
-func (a *applier) keepsHead(network *model.Network) bool {
+// embedding is the name of the layer that gives a network its number of dimensions.
+const embedding = "embedding"
+
+// keepsEmbedding says whether the tensors have nothing of the embedding layer, or all of it with
+// the same inputs for another number of dimensions.
+func (a *applier) keepsEmbedding(network *model.Network) bool {
+	there, dims := 0, map[int]bool{}
 	for _, p := range network.Params {
-		if _, ok := a.byName[p.Name]; ok && p.Stage == model.Head {
+		if root(p.Name) != embedding {
+			continue
+		}
+		t, ok := a.byName[p.Name]
+		if !ok {
+			continue
+		}
+		if there++; len(t.Shape) != len(p.Shape) || !slices.Equal(t.Shape[1:], p.Shape[1:]) {
 			return false
 		}
+		dims[t.Shape[0]] = true
 	}
-	return true
+	return there == 0 || there == 2 && len(dims) == 1 && !dims[network.Dim]
 }
 
 func (a *applier) want(p model.Param, block []float32) {

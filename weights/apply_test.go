@@ -48,7 +48,7 @@ func TestApply(t *testing.T) {
 		Loaded: 100, Kept: []string{"embedding.weight", "embedding.bias"},
 		Ignored: []string{"fc.bias", "fc.weight"}, Counters: 1,
 	}, report)
-	assert.Equal(t, "100 tensors; embedding.weight, embedding.bias not there, at the random start; ignored fc.bias, fc.weight; counters of batches ignored: 1", report.String())
+	assert.Equal(t, "100 tensors; embedding.weight, embedding.bias not there or of another shape, at the random start; ignored fc.bias, fc.weight; counters of batches ignored: 1", report.String())
 }
 
 func TestApplyHead(t *testing.T) {
@@ -58,6 +58,33 @@ func TestApplyHead(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, want, params)
 	assert.Equal(t, "102 tensors", report.String())
+}
+
+// A network of ours starts one with other dimensions, whose own embedding layer stays as it is; so
+// does one that is cut inside of torchvision's layers.
+func TestApplyToOtherDimensionsOrCut(t *testing.T) {
+	for _, arch := range []string{"conv4", "resnet18"} {
+		from := model.Spec{Arch: arch, Side: 32, Dim: 8, Width: 8, Norm: "group"}
+		n, want, _ := network(t, from)
+		to := from
+		to.Dim, to.Cut = 24, map[string]string{"conv4": "conv2", "resnet18": "layer2"}[arch]
+		m, got, _ := network(t, to)
+		start := slices.Clone(got)
+		proxies := checkpoint.Tensor{Name: "proxies", Shape: []int{2, 8}, Data: make([]float32, 16)}
+		report, err := Apply(m, got, nil, append(Tensors(n, want, nil), proxies))
+		require.NoError(t, err, arch)
+		assert.Equal(t, []string{"embedding.weight", "embedding.bias"}, report.Kept)
+		assert.Equal(t, []string{"proxies"}, report.Ignored)
+		trunk := len(got) - 24*m.Params[len(m.Params)-2].Shape[1] - 24
+		assert.Equal(t, want[:trunk], got[:trunk])
+		assert.Equal(t, start[trunk:], got[trunk:])
+
+		wider := to
+		wider.Width = 16
+		m, got, _ = network(t, wider)
+		_, err = Apply(m, got, nil, Tensors(n, want, nil))
+		assert.ErrorContains(t, err, "embedding.weight is [8 ", "another trunk is no other head")
+	}
 }
 
 // Every name that does not fit is listed, and nothing has been written.

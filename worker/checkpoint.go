@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 
@@ -178,14 +179,14 @@ func (t *trainer) restore() error {
 	return nil
 }
 
-// loadPretrained starts the network from the weights that a recipe names: a safetensors file or
-// PyTorch's own. The head is left at its random start where the file has none of its name.
+// loadPretrained starts the network from the weights that a recipe names. The embedding layer is left
+// at its random start where they have none of its shape.
 func (t *trainer) loadPretrained() error {
 	path := t.cfg.Recipe.Model.Pretrained
 	if path == "" {
 		return nil
 	}
-	stored, err := weights.Load(path)
+	stored, err := readPretrained(path)
 	if err != nil {
 		return err
 	}
@@ -195,4 +196,17 @@ func (t *trainer) loadPretrained() error {
 	}
 	t.log.Info("pretrained", "weights", path, "applied", report.String())
 	return nil
+}
+
+// readPretrained reads a safetensors file or one of PyTorch's, or the network in a folder that is a
+// checkpoint of another run or holds some, of which the newest is taken.
+func readPretrained(path string) ([]checkpoint.Tensor, error) {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return weights.Load(path)
+	}
+	if newest, err := checkpoint.Latest(path); err == nil {
+		path = newest
+	}
+	_, files, err := checkpoint.Load(path)
+	return files[modelFile], err
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/metrixml/metrix/checkpoint"
 	"github.com/metrixml/metrix/engine/gorgonia"
+	"github.com/metrixml/metrix/model"
+	"github.com/metrixml/metrix/weights"
 )
 
 func newTestTrainer(t *testing.T, out string, set ...string) *trainer {
@@ -35,6 +37,35 @@ func TestCheckpointOfAnotherRecipeIsRefused(t *testing.T) {
 	other := &Config{Run: "tiny", Recipe: parse(t, "seed=4"), Data: images(t), Engine: gorgonia.New(), Threads: 1, Out: out, Logger: discard()}
 	_, err = newTrainer(other)
 	require.ErrorContains(t, err, "belongs to another recipe or seed")
+}
+
+// A run starts from the network of another one: its folder of checkpoints, a checkpoint, an exported
+// file. With another number of dimensions the trunk alone is taken; another trunk is refused.
+func TestStartsFromAnotherRunsNetwork(t *testing.T) {
+	out := t.TempDir()
+	from := newTestTrainer(t, out, "seed=8")
+	m, err := from.manifest(nil)
+	require.NoError(t, err)
+	saved, err := checkpoint.Save(CheckpointDir(out), m, map[string][]checkpoint.Tensor{modelFile: from.modelTensors(), optimizerFile: from.optimizerTensors()}, 1)
+	require.NoError(t, err)
+	file := filepath.Join(out, "net.safetensors")
+	net := weights.Model{Network: from.network, Params: from.layout.params.of(from.weights), Buffers: from.buffers}
+	require.NoError(t, weights.Export(file, weights.Safetensors, net, false))
+	want := from.layout.params.of(from.weights)
+	trunk, _ := from.network.StageRange(model.Head)
+	for _, path := range []string{CheckpointDir(out), saved, file} {
+		same := newTestTrainer(t, t.TempDir(), "seed=9", "model.pretrained="+path)
+		require.Equal(t, want, same.layout.params.of(same.weights), path)
+		plain := newTestTrainer(t, t.TempDir(), "seed=9", "model.dim=20")
+		wider := newTestTrainer(t, t.TempDir(), "seed=9", "model.dim=20", "model.pretrained="+path)
+		got, start := wider.layout.params.of(wider.weights), plain.layout.params.of(plain.weights)
+		require.Equal(t, want[:trunk], got[:trunk], path)
+		require.Equal(t, start[trunk:], got[trunk:], path)
+
+		cfg := &Config{Run: "tiny", Recipe: parse(t, "model.width=16", "model.pretrained="+path), Data: images(t), Engine: gorgonia.New(), Threads: 1, Out: t.TempDir(), Logger: discard()}
+		_, err := newTrainer(cfg)
+		require.ErrorContains(t, err, "pretrained weights "+path+": weights: they do not fit the network conv4")
+	}
 }
 
 func TestFillNamesWhatDoesNotFit(t *testing.T) {
