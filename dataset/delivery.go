@@ -124,14 +124,19 @@ func (s *Split) Eval(dst []float32, i int, t *Transform, l Limits) error {
 // Train writes t.Train of image i to dst. It is Image and t.Train in one, without a copy between
 // them where the split is packed.
 func (c *Cache) Train(dst []float32, i int, t *Transform, r *random.Rand) error {
+	return c.use(i, func(p pixels) { t.train(dst, p, r) })
+}
+
+// use calls do with image i, which is valid until do returns.
+func (c *Cache) use(i int, do func(pixels)) error {
 	if p := c.split.pack; p != nil {
-		return p.view(i, func(p pixels) { t.train(dst, p, r) })
+		return p.view(i, do)
 	}
 	img, err := c.Image(i)
 	if err != nil {
 		return err
 	}
-	t.Train(dst, img, r)
+	do(pixelsOf(img))
 	return nil
 }
 
