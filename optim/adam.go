@@ -38,7 +38,7 @@ func (a *adam) Step(params, grads []float32, lr float64, active Range) error {
 	return nil
 }
 
-// adamConstants are the scalars of one group's update.
+// adamConstants are the scalars of one group's update. adam_amd64.s reads them in this order.
 type adamConstants struct {
 	shrink, decay         float32 // p *= shrink; g += decay x p
 	keep1, new1           float32 // b1, 1 - b1
@@ -62,7 +62,8 @@ func (a *adam) constants(g Group, lr, t float64) adamConstants {
 	return c
 }
 
-func (c *adamConstants) update(params, grads, mean, square []float32) {
+// updatePlain is the update that the vector one must equal bit by bit.
+func (c *adamConstants) updatePlain(params, grads, mean, square []float32) {
 	n := len(params)
 	grads, mean, square = grads[:n], mean[:n], square[:n]
 	shrink, decay, keep1, new1, keep2, new2 := c.shrink, c.decay, c.keep1, c.new1, c.keep2, c.new2
