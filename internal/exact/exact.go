@@ -28,17 +28,15 @@ var ErrRange = errors.New("a value is not finite or too large to be summed")
 // Max is the largest magnitude that each of n summands may have: 2^62 units over all of them.
 func Max(n int) float64 { return math.Ldexp(Unit, limitBits) / float64(max(n, 1)) }
 
+// Set writes x, one of n summands, to dst. On ErrRange dst is of no more use.
+func Set(dst []int64, x []float32, n int) error { return check(set(dst, x), n) }
+
 // Add adds x to acc element by element, x being one of n summands. On ErrRange acc is of no more use.
-func Add(acc []int64, x []float32, n int) error {
-	// Magnitudes of floats are ordered like their bits, and NaN and infinities stand above all.
-	limit := int32(math.Float32bits(float32(Max(n))))
-	over := int32(0)
-	acc = acc[:len(x)]
-	for i, v := range x {
-		over |= limit - int32(math.Float32bits(v)&math.MaxInt32)
-		acc[i] += int64(float64(v) * (1 / Unit))
-	}
-	if over < 0 {
+func Add(acc []int64, x []float32, n int) error { return check(add(acc, x), n) }
+
+// check compares the bits of the largest magnitude with what each of n summands may have.
+func check(largest uint32, n int) error {
+	if largest > math.Float32bits(float32(Max(n))) {
 		return ErrRange
 	}
 	return nil
@@ -56,9 +54,4 @@ func Of(v float64, n int) (int64, error) {
 func Value(sum int64) float64 { return float64(sum) * Unit }
 
 // Float32 writes the sums of acc to dst.
-func Float32(dst []float32, acc []int64) {
-	dst = dst[:len(acc)]
-	for i, v := range acc {
-		dst[i] = float32(float64(v) * Unit)
-	}
-}
+func Float32(dst []float32, acc []int64) { toFloat32(dst, acc) }

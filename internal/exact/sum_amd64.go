@@ -1,0 +1,62 @@
+package exact
+
+import (
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/cpu"
+)
+
+// vectors reports whether the processor converts 64-bit integers eight at a time. Sixteen elements are
+// the step of the loops below, which compute what the plain ones do, bit by bit.
+var vectors = sync.OnceValue(func() bool { return cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ })
+
+const stride = 16
+
+// The vector loops over n elements, a multiple of stride; largest collects the bits of the largest
+// magnitudes.
+
+//go:noescape
+func setAVX512(dst *int64, x *float32, n int, largest *[stride]uint32)
+
+//go:noescape
+func addAVX512(acc *int64, x *float32, n int, largest *[stride]uint32)
+
+//go:noescape
+func float32AVX512(dst *float32, acc *int64, n int)
+
+// whole is how many of n elements the vector loops do.
+func whole(n int) int {
+	if !vectors() {
+		return 0
+	}
+	return n &^ (stride - 1)
+}
+
+func set(dst []int64, x []float32) (largest uint32) {
+	n := whole(len(x))
+	if n > 0 {
+		var lanes [stride]uint32
+		setAVX512(&dst[:n][0], &x[0], n, &lanes)
+		largest = slices.Max(lanes[:])
+	}
+	return max(largest, setPlain(dst[n:len(x)], x[n:]))
+}
+
+func add(acc []int64, x []float32) (largest uint32) {
+	n := whole(len(x))
+	if n > 0 {
+		var lanes [stride]uint32
+		addAVX512(&acc[:n][0], &x[0], n, &lanes)
+		largest = slices.Max(lanes[:])
+	}
+	return max(largest, addPlain(acc[n:len(x)], x[n:]))
+}
+
+func toFloat32(dst []float32, acc []int64) {
+	n := whole(len(acc))
+	if n > 0 {
+		float32AVX512(&dst[:n][0], &acc[0], n)
+	}
+	toFloat32Plain(dst[n:len(acc)], acc[n:])
+}

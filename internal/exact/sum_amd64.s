@@ -1,0 +1,102 @@
+#include "textflag.h"
+
+DATA magnitude<>+0(SB)/4, $0x7fffffff
+GLOBL magnitude<>(SB), RODATA|NOPTR, $4
+
+// 2^44 and 2^-44 in float64: 1/Unit and Unit.
+DATA perUnit<>+0(SB)/8, $0x42b0000000000000
+GLOBL perUnit<>(SB), RODATA|NOPTR, $8
+DATA unit<>+0(SB)/8, $0x3d30000000000000
+GLOBL unit<>(SB), RODATA|NOPTR, $8
+
+// func setAVX512(dst *int64, x *float32, n int, largest *[16]uint32)
+TEXT ·setAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	MOVQ largest+24(FP), DX
+	VPBROADCASTD magnitude<>(SB), Z0
+	VBROADCASTSD perUnit<>(SB), Z1
+	VMOVDQU32 (DX), Z2
+
+next:
+	SUBQ $16, CX
+	JL   done
+	VPANDD (SI), Z0, Z3
+	VPMAXUD Z3, Z2, Z2
+	VCVTPS2PD (SI), Z4
+	VCVTPS2PD 32(SI), Z5
+	VMULPD Z1, Z4, Z4
+	VMULPD Z1, Z5, Z5
+	VCVTTPD2QQ Z4, Z4
+	VCVTTPD2QQ Z5, Z5
+	VMOVDQU64 Z4, (DI)
+	VMOVDQU64 Z5, 64(DI)
+	ADDQ $64, SI
+	ADDQ $128, DI
+	JMP  next
+
+done:
+	VMOVDQU32 Z2, (DX)
+	VZEROUPPER
+	RET
+
+// func addAVX512(acc *int64, x *float32, n int, largest *[16]uint32)
+TEXT ·addAVX512(SB), NOSPLIT, $0-32
+	MOVQ acc+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	MOVQ largest+24(FP), DX
+	VPBROADCASTD magnitude<>(SB), Z0
+	VBROADCASTSD perUnit<>(SB), Z1
+	VMOVDQU32 (DX), Z2
+
+next:
+	SUBQ $16, CX
+	JL   done
+	VPANDD (SI), Z0, Z3
+	VPMAXUD Z3, Z2, Z2
+	VCVTPS2PD (SI), Z4
+	VCVTPS2PD 32(SI), Z5
+	VMULPD Z1, Z4, Z4
+	VMULPD Z1, Z5, Z5
+	VCVTTPD2QQ Z4, Z4
+	VCVTTPD2QQ Z5, Z5
+	VPADDQ (DI), Z4, Z4
+	VPADDQ 64(DI), Z5, Z5
+	VMOVDQU64 Z4, (DI)
+	VMOVDQU64 Z5, 64(DI)
+	ADDQ $64, SI
+	ADDQ $128, DI
+	JMP  next
+
+done:
+	VMOVDQU32 Z2, (DX)
+	VZEROUPPER
+	RET
+
+// func float32AVX512(dst *float32, acc *int64, n int)
+TEXT ·float32AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ acc+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSD unit<>(SB), Z1
+
+next:
+	SUBQ $16, CX
+	JL   done
+	VCVTQQ2PD (SI), Z4
+	VCVTQQ2PD 64(SI), Z5
+	VMULPD Z1, Z4, Z4
+	VMULPD Z1, Z5, Z5
+	VCVTPD2PS Z4, Y4
+	VCVTPD2PS Z5, Y5
+	VMOVUPS Y4, (DI)
+	VMOVUPS Y5, 32(DI)
+	ADDQ $128, SI
+	ADDQ $64, DI
+	JMP  next
+
+done:
+	VZEROUPPER
+	RET
