@@ -16,11 +16,10 @@ func (t *trainer) backward(ctx context.Context, g *generation, b *batch, clean t
 	headOnly := t.headOnly()
 	propagate := func(i int, o *overlap) error { return t.backwardShard(g, b, clean, mixed, i, o) }
 	if mixed != nil && mixed.level == metrix.LevelFeature && !headOnly {
-		dFeatures, err := t.backwardHeads(ctx, g, clean, mixed)
-		if err != nil {
+		if err := t.backwardHeads(ctx, g, clean, mixed); err != nil {
 			return err
 		}
-		propagate = func(i int, o *overlap) error { return t.backwardTrunk(b, clean, dFeatures, i, o) }
+		propagate = func(i int, o *overlap) error { return t.backwardTrunk(g, b, clean, mixed, i, o) }
 	}
 	for i := range g.own.Count {
 		t.beginShard()
@@ -56,48 +55,96 @@ func (t *trainer) backwardShard(g *generation, b *batch, clean tapes, mixed *mix
 	return t.backwardBoth(tp, t.shardGrads(g, i), o.options())
 }
 
-// backwardHeads propagates gradients through the heads of own shards down to their feature maps, with
-// what mixed maps of all workers say of them, and returns the gradient by own maps. Gradients by maps
-// of other workers go back to them.
-func (t *trainer) backwardHeads(ctx context.Context, g *generation, clean tapes, mixed *mixing) ([]float32, error) {
-	n := t.shardRows() * t.network.Features.Size()
-	dFeatures := make([]float32, g.own.Count*n+t.network.Features.Size())
-	dMixed := make([]float32, g.own.Count*n*mixed.k)
+// backwardHeads propagates gradients through the heads of own shards down to their feature maps, clean and
+// mixed, and stores them. Gradients by mixes with maps of other workers go to those, too.
+func (t *trainer) backwardHeads(ctx context.Context, g *generation, clean tapes, mixed *mixing) error {
+	n, width := t.shardRows(), t.network.Features.Size()
+	ids := mixed.returns(g)
+	mixed.returned = nil
+	for rank := range g.world {
+		mixed.returned = append(mixed.returned, ids[rank][g.rank]...)
+	}
+	t.stores.mapGrads.reset(width, g.hi-g.lo)
+	t.stores.mixGrads.reset(width, (g.hi-g.lo)*mixed.k+len(mixed.returned))
 	for i := range g.own.Count {
 		t.beginShard()
-		head := clean[i].head
-		var err error
-		if t.recompute {
-			if head, err = t.net.Forward(model.Head, t.mode, t.features[i*n:(i+1)*n], t.shardRows()); err != nil {
-				return nil, err
-			}
+		head, err := t.headAgain(clean, i)
+		if err != nil {
+			return err
 		}
 		d, err := t.net.Backward(head, t.shardGrads(g, i), engine.Backward{Input: true})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		copy(dFeatures[i*n:], d)
+		if err := t.stores.mapGrads.put(i*n, d); err != nil {
+			return err
+		}
 		if d, err = t.backwardMixed(g, mixed, i); err != nil {
-			return nil, err
+			return err
 		}
-		copy(dMixed[i*n*mixed.k:], d)
-		if err := t.contributeParams(t.layout.head); err != nil {
-			return nil, err
+		if err := errors.Join(t.stores.mixGrads.put(i*n*mixed.k, d), t.contributeParams(t.layout.head)); err != nil {
+			return err
 		}
 	}
-	return dFeatures, t.returnGradients(ctx, g, mixed, dFeatures, dMixed)
+	return t.returnGradients(ctx, g, mixed, ids)
+}
+
+// headAgain returns the forward of own shard i through the head: the one that was kept, or with the
+// gradient cache a new one from the feature maps that were.
+func (t *trainer) headAgain(kept tapes, i int) (engine.Tape, error) {
+	if !t.recompute {
+		return kept[i].head, nil
+	}
+	n := t.shardRows()
+	maps := make([]float32, n*t.stores.own.width)
+	if err := t.stores.own.get(maps, i*n); err != nil {
+		return nil, err
+	}
+	return t.net.Forward(model.Head, t.mode, maps, n)
 }
 
 // backwardTrunk propagates the gradient by the feature maps of own shard i.
-func (t *trainer) backwardTrunk(b *batch, clean tapes, dFeatures []float32, i int, o *overlap) error {
-	n := t.shardRows() * t.network.Features.Size()
+func (t *trainer) backwardTrunk(g *generation, b *batch, clean tapes, mixed *mixing, i int, o *overlap) error {
+	dFeatures, err := t.mapGradient(g, mixed, i)
+	if err != nil {
+		return err
+	}
 	tp, err := t.again(clean, b, i)
 	if err != nil {
 		return err
 	}
 	defer tp.release()
-	_, err = t.net.Backward(tp.trunk, dFeatures[i*n:(i+1)*n], o.options())
+	_, err = t.net.Backward(tp.trunk, dFeatures, o.options())
 	return err
+}
+
+// mapGradient is the gradient by the feature maps of own shard i: that of the clean rows and what the mixes
+// with these maps say of them, wherever they were made, in the order of the mixes.
+func (t *trainer) mapGradient(g *generation, m *mixing, i int) ([]float32, error) {
+	n, width := t.shardRows(), t.network.Features.Size()
+	lo := g.lo + i*n
+	place := func(row int32) int32 {
+		if int(row) >= lo && int(row) < lo+n {
+			return row - int32(lo)
+		}
+		return int32(n) // room for what belongs to others
+	}
+	out, d, pair := make([]float32, (n+1)*width), make([]float32, width), metrix.Operator{{}}
+	if err := t.stores.mapGrads.get(out[:n*width], i*n); err != nil {
+		return nil, err
+	}
+	for v := range m.first {
+		pair[0] = metrix.Pair{I: place(m.first[v]), J: place(m.second[v]), Lambda: m.lambda[v]}
+		if int(pair[0].I) == n && int(pair[0].J) == n {
+			continue
+		}
+		if err := t.stores.mixGrads.get(d, m.stored(g, int32(v))); err != nil {
+			return nil, err
+		}
+		t.round(d)
+		pair.Transpose(out, d, width)
+	}
+	return out[:n*width], nil
 }
 
 // again returns the forward of own shard i: the one that was kept, or with the gradient cache a new

@@ -34,6 +34,9 @@ type Config struct {
 	// Out is the folder of checkpoints, step log and result; rank 0 writes there. It must be the
 	// same folder for all workers (a shared volume) if a resumed run is to find its checkpoint.
 	Out string
+	// Scratch is a folder on a disk of this machine, or empty for Out. With the gradient cache a step
+	// that mixes feature maps, or images that are fetched, keeps them there in files without a name.
+	Scratch string
 	// Stop, once closed, asks the worker to leave after the step in flight. When all workers of the
 	// run are asked, rank 0 writes a checkpoint first.
 	Stop <-chan struct{}
@@ -58,6 +61,14 @@ func (c *Config) Validate() error {
 		return errors.New("worker: an output folder is missing")
 	}
 	return nil
+}
+
+// scratch is the folder of files that live as long as the process.
+func (c *Config) scratch() string {
+	if c.Scratch != "" {
+		return c.Scratch
+	}
+	return c.Out
 }
 
 // Loss is the value of one step over the global batch.

@@ -23,7 +23,7 @@ func alone(t *testing.T, tr *trainer) (*generation, *batch) {
 	plan := api.Plan{Generation: 1, Members: []api.Member{{Worker: "w0", Shards: run.Shards{Count: tr.shards}}}}
 	g := newGeneration(plan, 0, ring, tr.sampler.Rows(), tr.shards)
 	l := startLoader(context.Background(), tr.source, 0, tr.sampler.Rows(), 0, 1)
-	defer l.close()
+	t.Cleanup(l.close) // with the gradient cache the step itself loads
 	b, err := l.next(context.Background())
 	require.NoError(t, err)
 	return g, b

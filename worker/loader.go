@@ -27,10 +27,7 @@ func HeldImages(r *recipe.Recipe, own, shardRows int) int {
 	return (1 + prefetch) * own
 }
 
-// loadsByShard: images that other workers fetch are held.
-func loadsByShard(r *recipe.Recipe) bool {
-	return r.Batch.GradientCache == "on" && r.Mix.Images == "load"
-}
+func loadsByShard(r *recipe.Recipe) bool { return r.Batch.GradientCache == "on" }
 
 // batch is what one step trains on: the plan of the whole global batch and this worker's images.
 type batch struct {

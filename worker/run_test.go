@@ -60,19 +60,23 @@ func TestSameRunWhateverTheWorkers(t *testing.T) {
 }
 
 // The gradient cache, in micro-batches of a shard's 6 rows, saves memory and changes no bit, at whatever
-// level is mixed.
+// level is mixed and on any number of workers.
 func TestGradientCacheIsExact(t *testing.T) {
 	for name, set := range map[string][]string{
 		"embeddings mixed":   nil,
 		"inputs mixed":       {"mix.level=input"},
+		"images fetched":     {"mix.level=input", "mix.images=fetch", "mix.input.hardest=2"},
 		"feature maps mixed": {"mix.level=feature"},
+		"2 maps in bfloat16": {"mix.level=feature", "mix.wire=bfloat16", "mix.feature.hardest=2"},
 		"live norm":          {"model.norm=batch", "mix.level=random"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			set = append(set, "train.steps=6")
 			want, wantResult := trainWith(t, parse(t, set...), 1)
-			got, gotResult := trainWith(t, parse(t, append(set, "batch.micro=6")...), 2)
-			requireSameRun(t, want, got, wantResult, gotResult)
+			for _, w := range []int{1, 2, 3} {
+				got, gotResult := trainWith(t, parse(t, append(set, "batch.micro=6")...), w)
+				requireSameRun(t, want, got, wantResult, gotResult)
+			}
 		})
 	}
 }

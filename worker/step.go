@@ -185,38 +185,28 @@ func (t *trainer) embed(g *generation, b *batch) (done tapes, err error) {
 			done = nil
 		}
 	}()
-	n, maps := t.shardRows(), t.mix.Level == metrix.LevelFeature && t.mixesRows()
+	n := t.shardRows()
 	for i := range g.own.Count {
 		clear(t.layout.buffers.of(t.sums))
 		images, err := b.shard(i)
 		if err != nil {
 			return done, err
 		}
-		tp, err := t.forward(images, n, maps)
+		tp, err := t.forward(images, n, t.mixesMaps())
 		if err != nil {
 			return done, err
 		}
 		done = append(done, tp)
 		copy(t.rows[(g.lo+i*n)*t.dim:], tp.head.Out())
-		if maps {
-			t.keepFeatures(i, tp.trunk.Out())
-		}
+		err = t.keepMixable(g, i, images, tp)
 		if t.recompute {
 			tp.release()
 		}
-		if err := errors.Join(t.contribute(t.layout.buffers), t.countForward()); err != nil {
+		if err := errors.Join(err, t.contribute(t.layout.buffers), t.countForward()); err != nil {
 			return done, err
 		}
 	}
 	return done, nil
-}
-
-// keepFeatures keeps the feature maps of own shard i, from which mixed ones are made.
-func (t *trainer) keepFeatures(i int, features []float32) {
-	if i == 0 {
-		t.features = t.features[:0]
-	}
-	t.features = append(t.features, features...)
 }
 
 // countForward notes that a forward has added batch statistics.

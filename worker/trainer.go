@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -57,7 +58,7 @@ type trainer struct {
 	semi      *semiState     // nil unless batches have images without label
 	recompute bool           // the gradient cache: tapes are made again for the backward
 	wire      allreduce.Wire // of feature maps
-	features  []float32      // own feature maps of a step that mixes them
+	stores    *stores        // images and feature maps that a step mixes, and gradients by them
 
 	step, total    run.Step // updates done, updates of the whole run
 	evaluated      run.Step // step whose evaluation is done; -1 for none
@@ -125,7 +126,7 @@ func newTrainer(cfg *Config) (*trainer, error) {
 	return t, t.restore()
 }
 
-func (t *trainer) close() error { return t.net.Close() }
+func (t *trainer) close() error { return errors.Join(t.net.Close(), t.stores.close()) }
 
 // cacheBytes is the budget of decoded training images kept in memory: all of a small set. Large sets
 // are packed, and then kept by the system as far as it has room.
@@ -221,6 +222,10 @@ func (t *trainer) prepareLoss(r *recipe.Recipe) (err error) {
 	t.mixing = r.Mix.Config()
 	t.memory = newMemory(r.Memory.Size, t.dim, t.sampler.Rows(), run.Step(r.Memory.StartStep))
 	t.recompute = r.Batch.GradientCache == "on"
+	t.stores = newStores("")
+	if t.recompute {
+		t.stores = newStores(t.cfg.scratch())
+	}
 	if r.Mix.Wire == "bfloat16" {
 		t.wire = allreduce.BFloat16
 	}

@@ -35,6 +35,7 @@ type workerOptions struct {
 	recipe, run  string
 	set          []string
 	data, out    string
+	scratch      string
 	minWorkers   int
 	threads      int
 	engine       string
@@ -71,6 +72,7 @@ asked; 1 anything else.`,
 	f.StringVar(&o.run, "run", "", "name of the run (default: the recipe's name)")
 	f.StringVar(&o.data, "data", "", "folder of the data set (default: the recipe's data.path)")
 	f.StringVar(&o.out, "out", "", "folder of checkpoints and logs, the same for all workers (default runs/NAME)")
+	f.StringVar(&o.scratch, "scratch", "", "folder on a disk of this machine for what a large batch keeps of a step (default: --out)")
 	f.IntVar(&o.minWorkers, "min-workers", 0, "training starts once so many workers joined (default: the recipe's workers)")
 	f.IntVar(&o.threads, "threads", 0, "cores to use (default: the recipe's engine.threads, or all)")
 	f.StringVar(&o.engine, "engine", "", engineUsage+" (default: the recipe's engine.name)")
@@ -190,7 +192,7 @@ func (o *workerOptions) config(ctx context.Context, client *api.Client) (*worker
 	}
 	return &worker.Config{
 		Run: id, Name: o.name, Weight: o.weight, Recipe: r, Data: set, Engine: eng, Threads: o.threads,
-		Coordinator: client, Out: o.out,
+		Coordinator: client, Out: o.out, Scratch: o.scratch,
 	}, nil
 }
 
