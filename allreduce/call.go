@@ -51,7 +51,7 @@ type call struct {
 	invalid error  // why the arguments cannot be used
 	work    func(ctx context.Context) error
 
-	x        []float32
+	x        operand
 	segments []span // of x, by number
 	first    int    // segment this rank sends before it receives anything, -1 for none
 	hops     []hop  // one for each segment that comes in, in this order
@@ -61,12 +61,44 @@ type call struct {
 	window int  // chunks that may be under way to a peer
 	depth  int  // chunks of one segment that travel together
 
-	add       func(dst, src []float32)
 	hostOrder func(payload []byte) // converts between wire order and host order, both ways
 }
 
+// operand is what a collective sums or moves, as the chunks that travel see it: each method is about
+// the floats from lo on that a payload holds, or is to hold.
+type operand interface {
+	load(payload []float32, lo int) error   // payload = own
+	add(payload []float32, lo int) error    // payload += own
+	finish(payload []float32, lo int) error // own += payload, which may change
+	store(payload []float32, lo int)        // own = payload
+}
+
+// vector is the operand that lies in memory.
+type vector []float32
+
+func (x vector) of(payload []float32, lo int) []float32 { return x[lo : lo+len(payload)] }
+
+func (x vector) load(payload []float32, lo int) error {
+	copy(payload, x.of(payload, lo))
+	return nil
+}
+
+func (x vector) add(payload []float32, lo int) error {
+	add(payload, x.of(payload, lo))
+	return nil
+}
+
+func (x vector) finish(payload []float32, lo int) error {
+	add(x.of(payload, lo), payload)
+	return nil
+}
+
+func (x vector) store(payload []float32, lo int) { copy(x.of(payload, lo), payload) }
+
 // span is the range x[lo:hi].
 type span struct{ lo, hi int }
+
+func (s span) len() int { return s.hi - s.lo }
 
 // hop is what happens to a segment that comes in from the predecessor.
 type hop struct {
@@ -100,11 +132,11 @@ func (c *call) group(segment, group int) (lo, hi int) {
 	return min(n, group*c.depth), min(n, (group+1)*c.depth)
 }
 
-// part returns chunk k of a segment of x.
-func (c *call) part(segment, k int) []float32 {
+// part returns the range of x that is chunk k of a segment.
+func (c *call) part(segment, k int) span {
 	s := c.segments[segment]
 	lo := s.lo + k*c.chunk
-	return c.x[lo:min(s.hi, lo+c.chunk)]
+	return span{lo, min(s.hi, lo+c.chunk)}
 }
 
 // reduce appends the hops of a reduce-scatter: world-1 of them, after which the segment with this

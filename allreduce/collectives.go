@@ -76,10 +76,15 @@ func (r *Ring) Barrier(ctx context.Context, step run.Step, phase string) error {
 
 // call prepares a collective around the ring over the parts of x.
 func (r *Ring) call(o op, step run.Step, phase string, x []float32, parts []int) *call {
-	c := &call{op: o, step: step, phase: phase, x: x, first: -1, add: add, hostOrder: hostOrder}
+	return r.callOf(o, step, phase, vector(x), len(x), parts)
+}
+
+// callOf is call of an operand of n floats.
+func (r *Ring) callOf(o op, step run.Step, phase string, x operand, n int, parts []int) *call {
+	c := &call{op: o, step: step, phase: phase, x: x, first: -1, hostOrder: hostOrder}
 	c.chunk, c.window, c.depth = r.chunk, r.cfg.Window, r.depth
 	c.work = func(ctx context.Context) error { return r.around(ctx, c) }
-	c.segments, c.invalid = spans(parts, r.cfg.World, len(x))
+	c.segments, c.invalid = spans(parts, r.cfg.World, n)
 	c.id = hashCollective(o, phase, 0, parts)
 	return c
 }

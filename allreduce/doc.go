@@ -23,6 +23,10 @@
 // and a chunk that comes in is summed and sent on in the buffer it came in. Broadcast is a chain
 // along the same ring, Barrier a reduce-scatter of nothing.
 //
+// Between ranks of one machine a chunk is written once, in the memory that both share, and read there.
+// It has no checksum of its payload, which no wire has touched. ReduceScatterIntegers lets the caller
+// make integers in that memory and take sums from it, so that they lie nowhere else.
+//
 // # The exchange
 //
 // Exchange gives every rank a vector of every rank, of any lengths, and is for what only one rank
@@ -48,7 +52,7 @@
 // # What never happens
 //
 // A late or foreign frame never enters a sum. Every frame carries run, generation, step, a hash of
-// operation, phase and lengths, a sequence number, the sender and two checksums, and is compared
+// operation, phase and lengths, a sequence number, the sender and checksums, and is compared
 // with the one frame that is due. Left-over frames of older generations are dropped and counted;
 // anything else that is not the frame that is due ends the generation on this rank with an error,
 // and an abort frame tells all other ranks. Nothing is sent twice and nothing is waited for beyond

@@ -82,7 +82,7 @@ func keep(dst, src []float32, wire Wire) {
 // leg is the way from one rank to another in exchange c: x whole, sent there or received here.
 func leg(c *call, x []float32) *call {
 	l := *c
-	l.x, l.segments = x, []span{{0, len(x)}}
+	l.x, l.segments = vector(x), []span{{0, len(x)}}
 	l.id = hashCollective(opExchange, c.phase, run.Rank(c.wire), []int{len(x)})
 	return &l
 }
@@ -96,8 +96,12 @@ func (r *Ring) sendLegs(ctx context.Context, c *call, send [][]float32) error {
 		}
 		l := leg(c, send[p.rank])
 		for k := range l.chunksOf(0) {
-			x := l.part(0, k)
-			frame := r.buffer(l.wire.size() * len(x))
+			at := l.part(0, k)
+			if err := r.awaitCredit(ctx, p, l); err != nil {
+				return err
+			}
+			x := send[p.rank][at.lo:at.hi]
+			frame := r.buffer(p, l.wire.size()*len(x))
 			l.wire.pack(frame[headerBytes:], x)
 			if err := r.sendChunk(ctx, p, l, outgoing{frame: frame}); err != nil {
 				return err
@@ -114,26 +118,27 @@ func (r *Ring) receiveLegs(ctx context.Context, c *call, recv [][]float32) error
 		if err := r.meet(ctx, p); err != nil {
 			return err
 		}
-		if err := r.receiveLeg(ctx, p, leg(c, recv[p.rank]), o == 1); err != nil {
+		if err := r.receiveLeg(ctx, p, leg(c, recv[p.rank]), recv[p.rank], o == 1); err != nil {
 			return fmt.Errorf("receive from rank %d: %w", p.rank, err)
 		}
 	}
 	return nil
 }
 
-// receiveLeg receives the chunks of l. With first, p sends the first one as soon as it enters.
-func (r *Ring) receiveLeg(ctx context.Context, p *peer, l *call, first bool) error {
+// receiveLeg receives the chunks of l into dst. With first, p sends the first one as soon as it enters.
+func (r *Ring) receiveLeg(ctx context.Context, p *peer, l *call, dst []float32, first bool) error {
 	for k := range l.chunksOf(0) {
-		x := l.part(0, k)
+		at := l.part(0, k)
+		x := dst[at.lo:at.hi]
 		m, err := r.receiveChunk(ctx, p, l, len(x), first && k == 0)
 		if err != nil {
 			return err
 		}
 		l.wire.unpack(x, m.frame[headerBytes:])
+		r.recycle(p, m.frame)
 		if err := r.grant(ctx, p); err != nil {
 			return err
 		}
-		r.recycle(m.frame)
 	}
 	return nil
 }

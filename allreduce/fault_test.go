@@ -96,6 +96,7 @@ func badFrames() []badFrame {
 		{"later step", forged(func(h *header) { h.Step++ }), "in all-reduce of step 13"},
 		{"other operation", forged(func(h *header) { h.Op = opAllGather }), "in all-gather of step 12"},
 		{"other collective", forged(func(h *header) { h.Collective++ }), "another phase, root or lengths"},
+		{"without checksum", forged(func(h *header) { h.Bare = true }), "no checksum of its payload, and does not lie in shared memory"},
 		{"unknown kind", forged(func(h *header) { h.Kind = 9 }), "unknown kind 9"},
 		{"wrong sequence", forged(func(h *header) { h.Sequence += 3 }), "frame 8 came where frame 5 was due"},
 		{"lost", func([]byte) [][]byte { return nil }, "frame 6 came where frame 5 was due"},

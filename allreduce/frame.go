@@ -11,7 +11,7 @@ import (
 
 // A frame is a header of 64 bytes, little-endian, and a payload:
 //
-//	 0  magic "MXRF"          4  version, kind, operation, 0 (one byte each)
+//	 0  magic "MXRF"          4  version, kind, operation, flags (one byte each)
 //	 8  run                   FNV-1a of the run id
 //	16  generation           24  step
 //	32  collective            FNV-1a of operation, phase, root and part lengths; exchange:
@@ -20,10 +20,13 @@ import (
 //	                          credit: data frames consumed so far; abort: rank that failed
 //	48  sender               52  payload length in bytes
 //	56  CRC-32C of payload   60  CRC-32C of bytes 0..59
+//
+// The one flag says that there is no checksum of the payload, which lies in memory that both ranks share.
 const (
 	headerBytes  = 64
 	frameMagic   = 0x4652584d // "MXRF"
-	frameVersion = 1
+	frameVersion = 2
+	flagBare     = 1
 )
 
 // kind says what a frame is for.
@@ -48,6 +51,7 @@ type header struct {
 	Sequence   uint64
 	Sender     run.Rank
 	Sum        uint32 // CRC-32C of the payload
+	Bare       bool   // the payload lies in shared memory and has no checksum: Sum is 0
 }
 
 // castagnoli returns the table of CRC-32C, for which crc32 uses the processor's instruction.
@@ -61,6 +65,9 @@ func encode(frame []byte, h header) {
 	le := binary.LittleEndian
 	le.PutUint32(frame[0:], frameMagic)
 	frame[4], frame[5], frame[6], frame[7] = frameVersion, byte(h.Kind), byte(h.Op), 0
+	if h.Bare {
+		frame[7] = flagBare
+	}
 	le.PutUint64(frame[8:], h.Run)
 	le.PutUint64(frame[16:], uint64(h.Generation))
 	le.PutUint64(frame[24:], uint64(h.Step))
@@ -72,7 +79,7 @@ func encode(frame []byte, h header) {
 	le.PutUint32(frame[60:], checksum(frame[:60]))
 }
 
-// decode reads a frame and verifies both checksums. The payload aliases frame. Whatever the bytes,
+// decode reads a frame and verifies its checksums. The payload aliases frame. Whatever the bytes,
 // it returns a header or an error, and allocates nothing but the error.
 func decode(frame []byte) (header, []byte, error) {
 	if len(frame) < headerBytes {
@@ -98,15 +105,16 @@ func decode(frame []byte) (header, []byte, error) {
 		Sequence:   le.Uint64(frame[40:]),
 		Sender:     run.Rank(le.Uint32(frame[48:])),
 		Sum:        le.Uint32(frame[56:]),
+		Bare:       frame[7] == flagBare,
 	}
 	payload := frame[headerBytes:]
 	if n := le.Uint32(frame[52:]); uint64(n) != uint64(len(payload)) {
 		return header{}, nil, fmt.Errorf("frame is truncated: it promises a payload of %d bytes and carries %d", n, len(payload))
 	}
-	if h.Kind == 0 || h.Kind >= numKinds || frame[7] != 0 {
+	if h.Kind == 0 || h.Kind >= numKinds || frame[7] > flagBare {
 		return header{}, nil, fmt.Errorf("frame has unknown kind %d (flags %d)", h.Kind, frame[7])
 	}
-	if checksum(payload) != h.Sum {
+	if !h.Bare && checksum(payload) != h.Sum {
 		return header{}, nil, fmt.Errorf("frame is corrupt: its payload of %d bytes does not match its checksum", len(payload))
 	}
 	return h, payload, nil

@@ -21,7 +21,6 @@ type lane struct {
 	place            place // of the process that made it
 	slots, slotBytes int
 	memory           []byte
-	next             int // where the search for a free slot begins
 	release          func() error
 }
 
@@ -36,13 +35,13 @@ func (l *lane) taken(slot int) *atomic.Uint32 {
 	return (*atomic.Uint32)(unsafe.Pointer(&l.memory[laneLine*(slot+1)]))
 }
 
-// claim finds a slot for a frame of n bytes and takes it. One goroutine at a time may claim.
+// claim finds a slot for a frame of n bytes and takes it: the first that is free, so that few are used
+// and those stay in the cache.
 func (l *lane) claim(n int) (slot int, ok bool) {
 	if n > l.slotBytes {
 		return 0, false
 	}
-	for range l.slots {
-		slot, l.next = l.next, (l.next+1)%l.slots
+	for slot = range l.slots {
 		if l.taken(slot).CompareAndSwap(0, 1) {
 			return slot, true
 		}
@@ -55,6 +54,18 @@ func (l *lane) free(slot int) { l.taken(slot).Store(0) }
 func (l *lane) slot(i int) []byte {
 	lo := laneHead(l.slots) + i*l.slotBytes
 	return l.memory[lo : lo+l.slotBytes]
+}
+
+// find returns the slot whose memory b begins, if it is one of this lane. A nil lane has none.
+func (l *lane) find(b []byte) (slot int, ok bool) {
+	if l == nil || len(b) == 0 {
+		return 0, false
+	}
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(unsafe.Pointer(unsafe.SliceData(l.memory)))
+	if at -= uintptr(laneHead(l.slots)); at >= uintptr(l.slots*l.slotBytes) { // below wraps around
+		return 0, false
+	}
+	return int(at) / l.slotBytes, true
 }
 
 // close gives the memory back. A nil lane is closed already.

@@ -12,7 +12,8 @@ import (
 
 // localTransport carries chunks to ranks on the same machine through shared memory, and everything
 // else through the transport below it, in one order: for a chunk that lies in memory a note of 48
-// bytes travels below, which says where it lies.
+// bytes travels below, which says where it lies. It is a sharer: the ring writes chunks where the peer
+// reads them.
 //
 // A rank offers each peer a lane of its own with its hellos: an anonymous file in memory, named by
 // process and descriptor. A peer that can open it, and finds in it the token of the offer, is on the
@@ -23,9 +24,9 @@ type localTransport struct {
 	cfg   Config
 	least int // frames shorter than this go below
 	peers []localPeer
-	spare chan []byte
 
-	mu     sync.RWMutex // held for reading while lanes are in use
+	mu     sync.Mutex
+	users  int // between enter and leave
 	closed bool
 }
 
@@ -42,13 +43,12 @@ const leastShared = 8 << 10
 
 // Local returns a transport that carries chunks between ranks on the same machine through shared
 // memory, and all else over t, which must be that of the same cfg and belongs to it from now on. It
-// costs (Window+1) x ChunkBytes of memory for each peer on the machine. Where memory cannot be shared
+// costs at most 3/2 Window + 2 times ChunkBytes of memory for each peer on the machine. Where memory cannot be shared
 // (other systems than Linux, ranks in different containers) everything goes over t.
 func Local(t Transport, cfg Config) Transport {
 	return &localTransport{
 		Transport: t, cfg: cfg, least: leastShared,
 		peers: make([]localPeer, cfg.World),
-		spare: make(chan []byte, 2*cfg.Window),
 	}
 }
 
@@ -57,46 +57,93 @@ func (t *localTransport) slotBytes() int {
 	return (min(headerBytes+t.cfg.ChunkBytes, t.MaxFrame()) + 63) &^ 63
 }
 
+// slots is how many frames can lie in a lane: a window that the peer has not consumed, and what this
+// rank prepares to pass on.
+func (t *localTransport) slots() int { return min(maxWindow, t.cfg.Window+t.cfg.Window/2+2) }
+
+func (t *localTransport) enter() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return ErrClosed
+	}
+	t.users++
+	return nil
+}
+
+func (t *localTransport) leave() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.users--; t.users == 0 && t.closed {
+		t.free()
+	}
+}
+
+// free gives all lanes back. Nobody uses them any more.
+func (t *localTransport) free() {
+	for i := range t.peers {
+		t.peers[i].out.close()
+		t.peers[i].in.close()
+	}
+}
+
+func (t *localTransport) lend(to run.Rank, n int) []byte {
+	p := &t.peers[to]
+	if n < t.least || !p.accepted.Load() {
+		return nil
+	}
+	slot, ok := p.out.claim(n)
+	if !ok {
+		return nil
+	}
+	return p.out.slot(slot)[:n:n]
+}
+
+func (t *localTransport) holds(peer run.Rank, frame []byte) bool {
+	p := &t.peers[peer]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, out := p.out.find(frame)
+	_, in := p.in.find(frame)
+	return out || in
+}
+
+func (t *localTransport) giveBack(from run.Rank, frame []byte) {
+	p := &t.peers[from]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if slot, ok := p.in.find(frame); ok {
+		p.in.free(slot)
+	}
+}
+
 func (t *localTransport) Send(ctx context.Context, to run.Rank, frame []byte) error {
 	if err := checkPeer(to, t.cfg.Rank, t.cfg.World); err != nil {
 		return err
 	}
+	if err := t.enter(); err != nil {
+		return err
+	}
+	defer t.leave()
 	p := &t.peers[to]
 	if isHello(frame) && !p.accepted.Load() {
 		if err := t.offer(ctx, to); err != nil {
 			return err
 		}
 	}
-	if len(frame) < t.least || !p.accepted.Load() {
-		return t.Transport.Send(ctx, to, frame)
+	if p.accepted.Load() {
+		if slot, ok := p.out.find(frame); ok {
+			frame = note{kind: noteChunk, a: uint64(slot), b: uint64(len(frame))}.encode()
+		}
 	}
-	n, ok, err := t.deposit(p, frame)
-	if err != nil {
-		return err
-	}
-	if !ok { // the peer has not taken out what is there
-		return t.Transport.Send(ctx, to, frame)
-	}
-	t.keep(frame)
-	return t.Transport.Send(ctx, to, n.encode())
-}
-
-// deposit copies a frame into a free slot of the peer's lane, if there is one.
-func (t *localTransport) deposit(p *localPeer, frame []byte) (note, bool, error) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if t.closed {
-		return note{}, false, ErrClosed
-	}
-	slot, ok := p.out.claim(len(frame))
-	if !ok {
-		return note{}, false, nil
-	}
-	copy(p.out.slot(slot), frame)
-	return note{kind: noteChunk, a: uint64(slot), b: uint64(len(frame))}, true, nil
+	return t.Transport.Send(ctx, to, frame)
 }
 
 func (t *localTransport) Receive(ctx context.Context, from run.Rank) ([]byte, error) {
+	if err := t.enter(); err != nil {
+		return nil, err
+	}
+	defer t.leave()
 	for {
 		frame, err := t.Transport.Receive(ctx, from)
 		if err != nil {
@@ -127,17 +174,14 @@ func (t *localTransport) Receive(ctx context.Context, from run.Rank) ([]byte, er
 // offer tells a peer where it finds this rank's lane to it. Hellos are repeated, and offers with them.
 func (t *localTransport) offer(ctx context.Context, to run.Rank) error {
 	p := &t.peers[to]
-	t.mu.RLock()
-	closed := t.closed
 	p.mu.Lock()
-	if !p.tried && !closed {
+	if !p.tried {
 		p.tried = true
 		// What cannot be shared goes below: no error.
-		p.out, _ = newLane(t.cfg.Window, t.slotBytes())
+		p.out, _ = newLane(t.slots(), t.slotBytes())
 	}
 	l := p.out
 	p.mu.Unlock()
-	t.mu.RUnlock()
 	if l == nil {
 		return nil
 	}
@@ -147,14 +191,12 @@ func (t *localTransport) offer(ctx context.Context, to run.Rank) error {
 // answer opens the lane of an offer and says so. The peer that sent it has subscribed already, so
 // that the answer reaches it.
 func (t *localTransport) answer(ctx context.Context, p *localPeer, from run.Rank, n note) error {
-	t.mu.RLock()
 	p.mu.Lock()
-	if p.in == nil && !t.closed {
+	if p.in == nil {
 		p.in, _ = openLane(decodePlace(n.a), n.token, n.b, n.c)
 	}
 	ok := p.in != nil && p.in.token == n.token
 	p.mu.Unlock()
-	t.mu.RUnlock()
 	if !ok {
 		return nil
 	}
@@ -169,55 +211,25 @@ func (t *localTransport) answered(p *localPeer, n note) {
 	}
 }
 
-// fetch takes a frame out of the lane of a peer and frees its slot.
+// fetch returns a frame where it lies in the lane of a peer.
 func (t *localTransport) fetch(p *localPeer, n note) ([]byte, error) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if t.closed {
-		return nil, ErrClosed
-	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.in == nil || n.a >= uint64(p.in.slots) || n.b > uint64(p.in.slotBytes) {
 		return nil, fmt.Errorf("it left a chunk of %d bytes in slot %d of memory that this rank has not opened", n.b, n.a)
 	}
-	frame := t.buffer(int(n.b))
-	copy(frame, p.in.slot(int(n.a)))
-	p.in.free(int(n.a))
-	return frame, nil
+	return p.in.slot(int(n.a))[:n.b:n.b], nil
 }
 
-// keep holds a buffer that was sent for one of the next frames to come.
-func (t *localTransport) keep(frame []byte) {
-	if cap(frame) < headerBytes+t.cfg.ChunkBytes {
-		return
-	}
-	select {
-	case t.spare <- frame[:cap(frame)]:
-	default:
-	}
-}
-
-func (t *localTransport) buffer(n int) []byte {
-	if n > headerBytes+t.cfg.ChunkBytes/2 {
-		select {
-		case b := <-t.spare:
-			return b[:n]
-		default:
-		}
-	}
-	return make([]byte, n, max(n, min(t.slotBytes(), 2*n)))
-}
-
+// Close ends the calls in progress. The memory goes with the last of them.
 func (t *localTransport) Close() error {
-	err := t.Transport.Close() // ends the calls in progress
+	err := t.Transport.Close()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
-		return err
-	}
-	t.closed = true
-	for i := range t.peers {
-		t.peers[i].out.close()
-		t.peers[i].in.close()
+	if !t.closed {
+		if t.closed = true; t.users == 0 {
+			t.free()
+		}
 	}
 	return err
 }

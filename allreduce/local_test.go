@@ -170,6 +170,35 @@ func TestLocalCloseDuringACollective(t *testing.T) {
 	require.Equal(t, 0, memfds(t), "shared memory is still open")
 }
 
+// Whatever travels, every slot is free again afterwards.
+func TestLocalGivesSlotsBack(t *testing.T) {
+	needLanes(t)
+	for _, world := range []int{2, 3} {
+		var locals []*localTransport
+		all := rings(t, world, func(t testing.TB, cfgs []Config) []Transport {
+			trs := local(openMemory)(t, cfgs)
+			for _, tr := range trs {
+				locals = append(locals, tr.(*localTransport))
+			}
+			return trs
+		})
+		for range 3 {
+			conform(t, all, world)
+		}
+		for rank, l := range locals {
+			for peer := range l.peers {
+				out := l.peers[peer].out
+				if out == nil { // no neighbour
+					continue
+				}
+				for slot := range out.slots {
+					require.Zero(t, out.taken(slot).Load(), "slot %d from rank %d to %d", slot, rank, peer)
+				}
+			}
+		}
+	}
+}
+
 // memfds counts this process's open lanes.
 func memfds(t *testing.T) (n int) {
 	entries, err := os.ReadDir("/proc/self/fd")

@@ -2,6 +2,7 @@ package allreduce
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -98,6 +99,7 @@ func (r *Ring) read(ctx context.Context, p *peer, want kind, blocked time.Durati
 		}
 		r.meter.received(len(frame), stale)
 		if stale {
+			r.recycle(p, frame)
 			continue
 		}
 		if m.Kind == want {
@@ -138,6 +140,8 @@ func (r *Ring) admit(p *peer, frame []byte) (m message, stale bool, err error) {
 		return message{}, true, nil
 	case h.Generation > r.cfg.Generation:
 		return message{}, false, fmt.Errorf("frame is of generation %d, this ring of generation %d is over", h.Generation, r.cfg.Generation)
+	case h.Bare && !r.holds(p, frame):
+		return message{}, false, errors.New("frame has no checksum of its payload, and does not lie in shared memory")
 	case h.Sender != p.rank:
 		return message{}, false, fmt.Errorf("frame says that rank %d sent it", h.Sender)
 	case h.Kind == kindAbort:

@@ -67,7 +67,7 @@ func (r *Ring) sendAll(ctx context.Context, c *call, queue <-chan outgoing) erro
 		if c.first >= 0 {
 			lo, hi := c.group(c.first, g)
 			for k := lo; k < hi; k++ {
-				if err := r.sendChunk(ctx, r.next, c, r.frame(c.part(c.first, k))); err != nil {
+				if err := r.sendOwn(ctx, c, c.part(c.first, k)); err != nil {
 					return err
 				}
 			}
@@ -106,12 +106,12 @@ func (r *Ring) receiveAll(ctx context.Context, c *call, queue chan<- outgoing) e
 			lo, hi := c.group(h.segment, g)
 			for k := lo; k < hi; k++ {
 				x := c.part(h.segment, k)
-				m, err := r.receiveChunk(ctx, r.prev, c, len(x), first)
+				m, err := r.receiveChunk(ctx, r.prev, c, x.len(), first)
 				if err != nil {
 					return fmt.Errorf("receive from rank %d: %w", r.prev.rank, err)
 				}
 				first = false
-				if err := r.apply(ctx, c, h, x, m, queue); err != nil {
+				if err := r.apply(ctx, c, h, x.lo, m, queue); err != nil {
 					return err
 				}
 			}
@@ -120,35 +120,58 @@ func (r *Ring) receiveAll(ctx context.Context, c *call, queue chan<- outgoing) e
 	return nil
 }
 
-// apply does what h says with one chunk that has come in for x.
-func (r *Ring) apply(ctx context.Context, c *call, h hop, x []float32, m message, queue chan<- outgoing) error {
+// apply does what h says with the chunk at lo that has come in.
+func (r *Ring) apply(ctx context.Context, c *call, h hop, lo int, m message, queue chan<- outgoing) error {
 	payload := m.frame[headerBytes:]
 	c.hostOrder(payload)
-	in := floats(payload)
-	switch {
-	case h.add && h.store:
-		c.add(x, in)
-		if h.forward {
-			copy(in, x)
-		}
-	case h.add:
-		c.add(in, x)
-	case h.store:
-		copy(x, in)
-	}
-	if err := r.grant(ctx, r.prev); err != nil {
+	if err := c.combine(h, floats(payload), lo); err != nil {
 		return err
 	}
 	if !h.forward {
-		r.recycle(m.frame)
-		return nil
+		r.recycle(r.prev, m.frame)
+		return r.grant(ctx, r.prev)
+	}
+	frame := r.passOn(m.frame)
+	if err := r.grant(ctx, r.prev); err != nil {
+		return err
 	}
 	select {
-	case queue <- outgoing{frame: m.frame, sum: m.Sum, known: !h.add}:
+	case queue <- outgoing{frame: frame, sum: m.Sum, known: !h.add && !m.Bare}:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// combine does what h says with the floats at lo that have come in, and leaves in them what is sent on.
+func (c *call) combine(h hop, in []float32, lo int) error {
+	switch {
+	case h.add && h.store:
+		if err := c.x.finish(in, lo); err != nil || !h.forward {
+			return err
+		}
+		return c.x.load(in, lo)
+	case h.add:
+		return c.x.add(in, lo)
+	case h.store:
+		c.x.store(in, lo)
+	}
+	return nil
+}
+
+// passOn returns a frame that has come in where the successor can have it: in memory shared with that,
+// or where it is unless that is memory shared with the predecessor, whose room is given back.
+func (r *Ring) passOn(frame []byte) []byte {
+	out := r.lend(r.next, len(frame))
+	if out == nil && !r.holds(r.prev, frame) {
+		return frame
+	}
+	if out == nil {
+		out = make([]byte, len(frame))
+	}
+	copy(out, frame)
+	r.recycle(r.prev, frame)
+	return out
 }
 
 // receiveChunk waits for the next chunk from p, which must be the one that c expects now, of n
@@ -165,7 +188,7 @@ func (r *Ring) receiveChunk(ctx context.Context, p *peer, c *call, n int, first 
 	case m.Step != c.step || m.Op != c.op:
 		return message{}, fmt.Errorf("it is in %v of step %d: the workers do not run the same collectives", m.Op, m.Step)
 	case m.Collective != c.id && c.op == opExchange:
-		return message{}, fmt.Errorf("it exchanges with another phase, wire or length than the %d floats that are due", len(c.x))
+		return message{}, fmt.Errorf("it exchanges with another phase, wire or length than the %d floats that are due", c.segments[0].len())
 	case m.Collective != c.id:
 		return message{}, fmt.Errorf("it runs this collective with another phase, root or lengths")
 	case len(m.frame) != headerBytes+c.wire.size()*n:
@@ -188,8 +211,20 @@ func (r *Ring) grant(ctx context.Context, p *peer) error {
 	return nil
 }
 
-// sendChunk waits for credit, completes the frame and sends it to p.
-func (r *Ring) sendChunk(ctx context.Context, p *peer, c *call, out outgoing) error {
+// sendOwn sends the own part of a chunk to the successor.
+func (r *Ring) sendOwn(ctx context.Context, c *call, x span) error {
+	if err := r.awaitCredit(ctx, r.next, c); err != nil { // then there is room in shared memory
+		return err
+	}
+	frame := r.buffer(r.next, 4*x.len())
+	if err := c.x.load(floats(frame[headerBytes:]), x.lo); err != nil {
+		return err
+	}
+	return r.sendChunk(ctx, r.next, c, outgoing{frame: frame})
+}
+
+// awaitCredit waits until one more chunk may be under way to p.
+func (r *Ring) awaitCredit(ctx context.Context, p *peer, c *call) error {
 	for p.sent-p.acked >= uint64(c.window) {
 		m, blocked, err := r.take(ctx, p, kindCredit)
 		r.meter.credited(p.rank, blocked)
@@ -201,12 +236,25 @@ func (r *Ring) sendChunk(ctx context.Context, p *peer, c *call, out outgoing) er
 		}
 		p.acked = m.Sequence
 	}
+	return nil
+}
+
+// sendChunk waits for credit, completes the frame and sends it to p.
+func (r *Ring) sendChunk(ctx context.Context, p *peer, c *call, out outgoing) error {
+	if err := r.awaitCredit(ctx, p, c); err != nil {
+		return err
+	}
 	payload := out.frame[headerBytes:]
 	c.hostOrder(payload)
-	if !out.known {
-		out.sum = checksum(payload)
+	h := header{Kind: kindData, Op: c.op, Step: c.step, Collective: c.id, Sequence: p.sent}
+	switch {
+	case r.holds(p, out.frame):
+		h.Bare = true
+	case out.known:
+		h.Sum = out.sum
+	default:
+		h.Sum = checksum(payload)
 	}
-	h := header{Kind: kindData, Op: c.op, Step: c.step, Collective: c.id, Sequence: p.sent, Sum: out.sum}
 	if err := r.send(ctx, p, out.frame, h); err != nil {
 		return err
 	}
@@ -214,16 +262,12 @@ func (r *Ring) sendChunk(ctx context.Context, p *peer, c *call, out outgoing) er
 	return nil
 }
 
-// frame copies a chunk of x into a frame.
-func (r *Ring) frame(x []float32) outgoing {
-	b := r.buffer(4 * len(x))
-	copy(floats(b[headerBytes:]), x)
-	return outgoing{frame: b}
-}
-
-// buffer returns a frame for a payload of the given bytes, with anything in it.
-func (r *Ring) buffer(payload int) []byte {
+// buffer returns a frame to p for a payload of the given bytes, with anything in it.
+func (r *Ring) buffer(p *peer, payload int) []byte {
 	n := headerBytes + payload
+	if b := r.lend(p, n); b != nil {
+		return b
+	}
 	var b []byte
 	select {
 	case b = <-r.spare:
@@ -235,8 +279,25 @@ func (r *Ring) buffer(payload int) []byte {
 	return b[:n]
 }
 
-// recycle keeps the buffer of a full chunk for one of the next frames.
-func (r *Ring) recycle(b []byte) {
+// lend returns n bytes of memory shared with p, or nil.
+func (r *Ring) lend(p *peer, n int) []byte {
+	if r.shared == nil {
+		return nil
+	}
+	return r.shared.lend(p.rank, n)
+}
+
+// holds reports whether a frame lies in memory shared with p.
+func (r *Ring) holds(p *peer, frame []byte) bool {
+	return r.shared != nil && r.shared.holds(p.rank, frame)
+}
+
+// recycle gives the room of a frame of p back, or keeps the buffer of a full chunk for one of the next.
+func (r *Ring) recycle(p *peer, b []byte) {
+	if r.holds(p, b) {
+		r.shared.giveBack(p.rank, b)
+		return
+	}
 	if len(b) < headerBytes+4*r.chunk {
 		return
 	}

@@ -16,6 +16,7 @@ import (
 type Ring struct {
 	cfg        Config
 	t          Transport
+	shared     sharer // t, if it shares memory with peers; or nil
 	run        uint64 // hash of the run id
 	chunk      int    // floats of a full chunk
 	depth      int    // chunks of one segment that travel together
@@ -47,6 +48,7 @@ func New(cfg Config, t Transport) (*Ring, error) {
 	if t == nil {
 		return nil, fmt.Errorf("ring: a world of %d ranks needs a transport", cfg.World)
 	}
+	r.shared, _ = t.(sharer)
 	r.chunk = min(cfg.ChunkBytes, t.MaxFrame()-headerBytes) / 4
 	if r.chunk < 2 {
 		return nil, fmt.Errorf("ring: the transport takes frames of %d bytes, but a header and 8 bytes need %d: raise max_payload of the NATS server", t.MaxFrame(), headerBytes+8)
@@ -104,6 +106,12 @@ func (r *Ring) attempt(ctx context.Context, c *call) error {
 	}
 	if c.invalid != nil {
 		return c.invalid
+	}
+	if r.shared != nil {
+		if err := r.shared.enter(); err != nil {
+			return err
+		}
+		defer r.shared.leave()
 	}
 	return c.work(ctx)
 }
