@@ -31,6 +31,7 @@ type dryRun struct {
 	Workers      []dryWorker   `json:"workers"`
 	Memory       []dryBytes    `json:"memory_of_largest_worker"`
 	MemoryBytes  int64         `json:"memory_bytes"` // together
+	FileBytes    int64         `json:"file_bytes"`   // of a step, in files of the largest worker
 	Traffic      []dryTraffic  `json:"bytes_sent_per_step"`
 	Evaluations  int64         `json:"evaluations"`
 	Checkpoints  dryCheckpoint `json:"checkpoints"`
@@ -146,6 +147,7 @@ func (p *dryPlan) describe() *dryRun {
 		Steps:        drySteps{PerEpoch: p.sampler.StepsPerEpoch(), Total: p.total, HeadOnly: p.headOnly()},
 		LearningRate: p.rates(),
 		Memory:       p.memory(),
+		FileBytes:    p.filedBytes(),
 		Traffic:      p.traffic(),
 		Evaluations:  p.evaluations(),
 		Checkpoints:  p.checkpoints(),

@@ -155,6 +155,21 @@ func dryPlanOf(t *testing.T, set ...string) *dryPlan {
 	return p
 }
 
+// With the gradient cache maps and gradients by them are in files: of one worker's rows one map, one
+// gradient by it and one by each mix. In memory are those of a shard.
+func TestDryRunFilesWhatIsMixed(t *testing.T) {
+	set := []string{"workers=1", "mix.level=feature", "mix.feature.hardest=3", "batch.shards=4"}
+	plain, cached := dryPlanOf(t, set...), dryPlanOf(t, append(set, "batch.gradient_cache=on")...)
+	rows, maps := int64(plain.sampler.Rows()), int64(4*plain.network.Features.Size())
+	require.EqualValues(t, 0, plain.filedBytes())
+	require.Equal(t, (2+3)*rows*maps, cached.filedBytes())
+	require.Equal(t, cached.filedBytes(), plain.mixedBytes().Bytes-cached.mixedBytes().Bytes)
+	for level, filed := range map[string]int64{"load": 0, "fetch": rows} {
+		p := dryPlanOf(t, "workers=1", "mix.level=input", "mix.images="+level, "batch.gradient_cache=on")
+		require.Equal(t, 4*filed*int64(p.network.Input.Size()), p.filedBytes(), level)
+	}
+}
+
 // The bound of the loss workspace holds, and is not far off, for all kinds of forms.
 func TestDryRunWorkspaceBounds(t *testing.T) {
 	const scratch = 40 << 10 // O(B) of one thread, for a batch of 160 rows

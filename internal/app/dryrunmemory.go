@@ -147,23 +147,48 @@ func (p *dryPlan) workspace() int64 {
 func (p *dryPlan) mixedBytes() dryBytes {
 	most := dryBytes{What: "mixed rows", How: "partners of other workers, a shard's mixes, maps, embeddings and gradients; at most"}
 	for _, level := range p.levels() {
-		k, own := int64(p.hardest(level)), int64(p.ownRows())
-		if k == 0 {
-			continue
+		rows, filed := p.mixedRows(level)
+		if p.recipe.Batch.GradientCache != "on" {
+			rows += filed
 		}
-		width, shard := int64(p.width(level)), int64(p.shardRows())
-		elsewhere := min(own*k, int64(p.sampler.Rows())-own) // partners that other workers own, at most
-		if level == metrix.LevelInput && p.recipe.Batch.GradientCache == "on" && p.recipe.Mix.Images == "load" {
-			elsewhere = shard * k // those of one shard
-		}
-		rows := elsewhere + shard*k
-		if level == metrix.LevelFeature { // own maps; gradients by them and by mixed ones; what is sent and received
-			rows += 2*own + own*k + 2*elsewhere
-		}
-		bytes := 16*int64(p.sampler.Rows())*k*int64(p.network.Dim) + 4*width*rows
+		bytes := 16*int64(p.sampler.Rows())*int64(p.hardest(level))*int64(p.network.Dim) + 4*int64(p.width(level))*rows
 		most.Bytes = max(most.Bytes, bytes)
 	}
 	return most
+}
+
+// filedBytes is what the worker with most rows keeps in files during a step, at most.
+func (p *dryPlan) filedBytes() int64 {
+	most := int64(0)
+	for _, level := range p.levels() {
+		if _, filed := p.mixedRows(level); p.recipe.Batch.GradientCache == "on" {
+			most = max(most, 4*int64(p.width(level))*filed)
+		}
+	}
+	return most
+}
+
+// mixedRows is the images or feature maps of a level that a worker has in memory at a time, and those of
+// its whole part of the batch, which with the gradient cache are in files. Loaded images are neither filed
+// nor, with the gradient cache, of more than a shard.
+func (p *dryPlan) mixedRows(level string) (rows, filed int64) {
+	k, own, shard := int64(p.hardest(level)), int64(p.ownRows()), int64(p.shardRows())
+	if k == 0 {
+		return 0, 0
+	}
+	elsewhere := min(own*k, int64(p.sampler.Rows())-own) // partners that other workers own, at most
+	cached := p.recipe.Batch.GradientCache == "on"
+	switch {
+	case level == metrix.LevelFeature: // maps, gradients by them and by mixes; a shard's on their way, both ways
+		return shard + 3*shard*k, 2*own + own*k + 2*elsewhere
+	case p.recipe.Mix.Images == "fetch" && cached:
+		return 3 * shard * k, own + elsewhere
+	case p.recipe.Mix.Images == "fetch":
+		return 3 * shard * k, elsewhere
+	case cached:
+		return 2 * shard * k, 0
+	}
+	return shard*k + elsewhere, 0
 }
 
 // activations estimates what forwards keep for their backward: the output of every layer once, of

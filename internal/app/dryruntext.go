@@ -80,6 +80,9 @@ func (d *dryRun) memoryTable(w *tabwriter.Writer) {
 		fmt.Fprintf(w, "  %s\t%s\t%s\n", m.What, bytesText(m.Bytes), m.How)
 	}
 	fmt.Fprintf(w, "  together\t%s\tand what the program and its engine need themselves\n", bytesText(d.MemoryBytes))
+	if d.FileBytes > 0 {
+		fmt.Fprintf(w, "  files\t%s\twhat is mixed of the whole batch; they have no names and end with the worker; at most\n", bytesText(d.FileBytes))
+	}
 }
 
 func (d *dryRun) trafficTable(w *tabwriter.Writer) {
