@@ -102,21 +102,37 @@ type Images struct {
 	Height, Width int
 	// Crops say for each image where the network's input lies in it.
 	Crops []Crop
-	// A value v enters the network as (v/255 - Mean) / Deviation of its channel.
+	// A value v enters the network as (v x (1/255) - Mean) x (1/Deviation) of its channel, in float32 and
+	// rounded after every operation: the bits that package dataset gives to floats.
 	Mean, Deviation [3]float32
 }
 
-// Crop is the upper left corner of a network's input in an image, in pixels; mirrored left to right
-// after the cut if Mirrored is set.
+// Crop is the upper left corner of a network's input in an image, in pixels; mirrored left to right after
+// the cut if Mirrored is set.
 type Crop struct {
 	Top, Left int
 	Mirrored  bool
 }
 
-// Cropper is a Net that takes images as bytes: a quarter of what floats take on the way to the device,
-// and no work for the host.
+// Cropper is a Net that takes images as bytes: a quarter of what floats take on the way to the device, and
+// less work for the host. Those of the next step can come while it computes with those of this one.
 type Cropper interface {
 	Joiner
-	// ForwardImages is ForwardBoth over images. The network's input has three channels.
-	ForwardImages(mode Mode, images Images) (trunk, head Tape, err error)
+	// Pin lends memory of the host, until unpin, that the device reads by itself: for Images.Pixels.
+	Pin(bytes int) (pixels []byte, unpin func(), err error)
+	// Take begins to bring images to one of Places on the device, and does not wait for them. The network's
+	// input has three channels. One other goroutine may call it while other methods are in progress.
+	Take(images Images) (Taken, error)
+}
+
+// Places is how many Taken a Cropper has at a time. Another Take is refused until one is released.
+const Places = 2
+
+// Taken are images on a device or on their way there.
+type Taken interface {
+	// Forward is ForwardBoth over images [lo, hi). With maps the trunk's tape gives feature maps out.
+	Forward(mode Mode, lo, hi int, maps bool) (trunk, head Tape, err error)
+	// Release gives the place back. Until then the pixels must stay as they are. It may be called from
+	// anywhere, like Take; once more is harmless.
+	Release()
 }

@@ -12,7 +12,6 @@ import (
 var (
 	_ engine.Keeper      = (*network)(nil)
 	_ engine.Joiner      = (*network)(nil)
-	_ engine.Cropper     = (*network)(nil)
 	_ engine.Accumulator = (*network)(nil)
 )
 
@@ -21,10 +20,11 @@ func (n *network) ForwardBoth(mode engine.Mode, x []float32, rows int) (trunk, h
 	if rows < 1 || len(x) != rows*n.model.Input.Size() {
 		return nil, nil, fmt.Errorf("cuda: forward: %d rows of %d floats do not make %d floats", rows, n.model.Input.Size(), len(x))
 	}
-	return n.forwardBoth(mode, rows, images{}, input{rows: bytesOf(x)})
+	return n.forwardBoth(mode, rows, images{}, input{rows: bytesOf(x)}, false)
 }
 
-func (n *network) forwardBoth(mode engine.Mode, rows int, from images, x input) (trunk, head engine.Tape, err error) {
+// forwardBoth runs both stages. With maps the trunk gives its output out too.
+func (n *network) forwardBoth(mode engine.Mode, rows int, from images, x input, maps bool) (trunk, head engine.Tape, err error) {
 	switch {
 	case n.closed:
 		return nil, nil, fmt.Errorf("cuda: forward: the network is closed")
@@ -35,35 +35,11 @@ func (n *network) forwardBoth(mode engine.Mode, rows int, from images, x input) 
 		return nil, nil, err
 	}
 	defer n.device.leave()
-	tapes, err := n.forward([]key{{model.Trunk, mode, rows, from}, {stage: model.Head, mode: mode, n: rows}}, x)
+	tapes, err := n.forward([]key{{model.Trunk, mode, rows, from}, {stage: model.Head, mode: mode, n: rows}}, x, maps)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cuda: forward, %d rows: %w", rows, err)
 	}
 	return tapes[0], tapes[1], nil
-}
-
-// ForwardImages implements engine.Cropper.
-func (n *network) ForwardImages(mode engine.Mode, img engine.Images) (trunk, head engine.Tape, err error) {
-	from := images{img.Height, img.Width, img.Mean, img.Deviation}
-	rows, in := len(img.Crops), n.model.Input
-	if in.C != 3 || rows < 1 || img.Height < 1 || img.Width < 1 || int64(len(img.Pixels)) != from.bytes(rows) {
-		return nil, nil, fmt.Errorf("cuda: forward: %d bytes do not make %d images of %d x %d pixels for an input of %v",
-			len(img.Pixels), rows, img.Height, img.Width, in)
-	}
-	crops := make([]int32, 0, 4*rows)
-	for i, c := range img.Crops {
-		if c.Top < 0 || c.Left < 0 || c.Top+in.H > img.Height || c.Left+in.W > img.Width {
-			return nil, nil, fmt.Errorf("cuda: forward: the crop of image %d, %d x %d from row %d and column %d, leaves its %d x %d pixels",
-				i, in.H, in.W, c.Top, c.Left, img.Height, img.Width)
-		}
-		crops = append(crops, int32(c.Top), int32(c.Left), flag(c.Mirrored), 0)
-	}
-	for _, d := range img.Deviation {
-		if !(d > 0) {
-			return nil, nil, fmt.Errorf("cuda: forward: the deviation %v of the images must be above 0", d)
-		}
-	}
-	return n.forwardBoth(mode, rows, from, input{rows: img.Pixels, crops: crops})
 }
 
 // BackwardBoth implements engine.Joiner.

@@ -58,6 +58,16 @@ func (d *device) leave() {
 	d.mu.Unlock()
 }
 
+// visit does something in the card's context beside whoever has entered.
+func (d *device) visit(do func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := d.check(cu.SetCurrentContext(d.context), "entering the context"); err != nil {
+		return err
+	}
+	return do()
+}
+
 // check turns an error of gorgonia.org/cu into an Error.
 func (d *device) check(err error, operation string, args ...any) error {
 	if err == nil {

@@ -25,6 +25,7 @@ type network struct {
 	pinned   *pool         // of the host: what tapes give out
 	work     piece         // cuDNN's workspace
 	up       *uploads
+	feed     *feed
 	out      *gradients
 	sums     []float32 // pinned: statistics of one forward
 	dIn      piece     // pinned: the gradient by the input
@@ -81,6 +82,9 @@ func (n *network) claim() (err error) {
 		}
 	}
 	if n.up, err = newUploads(n, n.device.main); err != nil {
+		return err
+	}
+	if n.feed, err = newFeed(n); err != nil {
 		return err
 	}
 	if n.out, err = newGradients(n); err != nil {
@@ -155,16 +159,16 @@ func (n *network) Forward(stage model.Stage, mode engine.Mode, x []float32, rows
 		return nil, err
 	}
 	defer n.device.leave()
-	tapes, err := n.forward([]key{{stage: stage, mode: mode, n: rows}}, input{rows: bytesOf(x)})
+	tapes, err := n.forward([]key{{stage: stage, mode: mode, n: rows}}, input{rows: bytesOf(x)}, false)
 	if err != nil {
 		return nil, fmt.Errorf("cuda: forward of the %v, %d rows: %w", stage, rows, err)
 	}
 	return tapes[0], nil
 }
 
-// forward runs stages one after the other, each on what the one before gives; only the last gives
-// anything out.
-func (n *network) forward(keys []key, x input) (tapes []*tape, err error) {
+// forward runs stages one after the other, each on what the one before gives. The last gives its output
+// out, with maps the others too.
+func (n *network) forward(keys []key, x input, maps bool) (tapes []*tape, err error) {
 	defer func() {
 		if err != nil {
 			for _, t := range tapes {
@@ -174,7 +178,7 @@ func (n *network) forward(keys []key, x input) (tapes []*tape, err error) {
 	}()
 	var last *run
 	for i, k := range keys {
-		t, r, err := n.ready(k, i == len(keys)-1)
+		t, r, err := n.ready(k, maps || i == len(keys)-1)
 		if err != nil {
 			return tapes, err
 		}
@@ -186,10 +190,12 @@ func (n *network) forward(keys []key, x input) (tapes []*tape, err error) {
 		if err := r.segment(0, len(r.half.commands)); err != nil {
 			return tapes, err
 		}
+		if t.out != nil {
+			if err := r.download(t.out); err != nil {
+				return tapes, err
+			}
+		}
 		last = r
-	}
-	if err := last.download(tapes[len(tapes)-1].out); err != nil {
-		return tapes, err
 	}
 	return tapes, n.addSums(keys)
 }
@@ -341,6 +347,7 @@ func (n *network) free() (first error) {
 	}
 	keep(n.captured.close())
 	keep(n.up.close())
+	keep(n.feed.close())
 	keep(n.updates.close())
 	keep(n.out.close())
 	keep(n.memory.close())

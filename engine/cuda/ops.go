@@ -30,13 +30,16 @@ func (o *importOp) forward(b *builder) {
 // cropBytes is what the kernel crop reads of an image's crop: top, left, mirrored, unused.
 const cropBytes = 16
 
-// cut brings images in.
+// cut brings images in. A channel's scale is rounded as package dataset rounds it.
 func (o *importOp) cut(b *builder, from images) {
 	x := o.x
 	b.in, b.crops = b.temporary(from.bytes(b.n)), b.temporary(cropBytes*int64(b.n))
 	y := b.write(x)
-	b.call(typed("crop", x), kernels.Each(int64(b.n)*int64(x.area())), y, b.in, b.crops,
-		kernels.Normalisation{Mean: from.mean, Deviation: from.deviation}, int32(from.height), int32(from.width),
+	norm := kernels.Normalisation{Mean: from.mean}
+	for i, d := range from.deviation {
+		norm.Scale[i] = 1 / d
+	}
+	b.call(typed("crop", x), kernels.Each(int64(b.n)*int64(x.area())), y, b.in, b.crops, norm, int32(from.height), int32(from.width),
 		int32(x.shape.H), int32(x.shape.W), int32(x.channels), int32(b.n))
 }
 

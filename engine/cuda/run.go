@@ -161,10 +161,11 @@ func (d *device) launch(l *launch, address func(place) uintptr) error {
 	return d.call(result, "starting %s", l.kernel)
 }
 
-// input is the caller's: rows as floats, or as bytes with their crops.
+// input is the caller's: rows as floats, or images [lo, hi) of those that have been taken.
 type input struct {
-	rows  []byte
-	crops []int32
+	rows   []byte
+	taken  *taken
+	lo, hi int
 }
 
 // begin gives the half its input: what the run before has left on the card, or the caller's.
@@ -174,10 +175,8 @@ func (r *run) begin(before *run, x input) error {
 		if err := r.clearSums(); err != nil {
 			return err
 		}
-		if r.half.crops != nil {
-			if err := r.net.up.send(r.base[onSlab]+uintptr(r.half.crops.at), bytesOf(x.crops)); err != nil {
-				return err
-			}
+		if x.taken != nil {
+			return x.taken.place.lend(x, in, r.base[onSlab]+uintptr(r.half.crops.at))
 		}
 		return r.net.up.send(in, x.rows)
 	}

@@ -4,7 +4,6 @@ package cuda
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"unsafe"
 
@@ -114,16 +113,11 @@ func (u *updates) close() error {
 
 // Reduced implements engine.Updater. It does not enter the device, which a Backward may be in.
 func (n *network) Reduced(lo int, x []float32) error {
-	u, d := n.updates, n.device
+	u := n.updates
 	if n.closed || u == nil || lo < 0 || lo+len(x) > n.model.NumParams() {
 		return fmt.Errorf("cuda: updating: there is no rule, or no parameters [%d, %d)", lo, lo+len(x))
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := d.check(cu.SetCurrentContext(d.context), "entering the context"); err != nil {
-		return err
-	}
-	return u.arrivals.send(u.gradients.address+4*uintptr(lo), bytesOf(x))
+	return n.device.visit(func() error { return u.arrivals.send(u.gradients.address+4*uintptr(lo), bytesOf(x)) })
 }
 
 // Update implements engine.Updater.

@@ -52,8 +52,8 @@ KERNEL_T(unpack_image, (float* y, const T* x, int c, int area, int padded, int n
 KERNEL_T(pack, (T* y, const float* x, int c, int area))
 KERNEL_T(unpack, (float* y, const T* x, int c, int area))
 // Images of bytes, n x side_h x side_w x 3 (HWC), cut to h x w at crops[4 i] = top, left, mirrored (0 or 1), unused,
-// then y = (byte/255 - mean[channel]) / deviation[channel], channels [3, padded) zero. 3 <= padded <= 8.
-// each(n * h * w)
+// then y = (byte x (1/255) - mean[channel]) x scale[channel], every operation rounded by itself as in package dataset,
+// channels [3, padded) zero. 3 <= padded <= 8. each(n * h * w)
 KERNEL_T(crop, (T* y, const unsigned char* x, const int* crops, Normalisation norm, int side_h, int side_w, int h, int w, int padded, int n))
 // All convolution weights of a network at once: for each row {dst, src, k, c, taps, padded} of the table (i64
 // each; dst and src count elements), dst[(k taps + t) padded + c] (KRSC) = src[(k c + c) taps + t] (OIHW), padding zero.

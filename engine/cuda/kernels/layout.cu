@@ -62,7 +62,10 @@ __device__ void cropBody(T* y, const unsigned char* x, const int* crops, const N
         const unsigned char* from = x + (((i64)image * sideH + top) * sideW + left) * 3;
         T* to = y + i * padded;
 #pragma unroll
-        for (int k = 0; k < 3; k++) to[k] = From<T>::of(((float)from[k] / 255.0f - norm.mean[k]) / norm.deviation[k]);
+        for (int k = 0; k < 3; k++) {
+            const float level = __fmul_rn((float)from[k], 1.0f / 255.0f);
+            to[k] = From<T>::of(__fmul_rn(__fadd_rn(level, -norm.mean[k]), norm.scale[k]));
+        }
         for (int k = 3; k < padded; k++) to[k] = From<T>::of(0.0f);
     }
 }

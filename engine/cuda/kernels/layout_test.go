@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/metrixml/metrix/dataset"
 	"github.com/metrixml/metrix/engine/cuda/kernels"
 	"github.com/metrixml/metrix/internal/draw"
 )
@@ -46,34 +47,44 @@ func TestFeatureMapsChangeLayoutAndBack(t *testing.T) {
 	})
 }
 
+// Bytes have the bits that package dataset gives to floats, each of the 256 in each channel.
 func TestCropsAreCutMirroredAndNormalised(t *testing.T) {
 	each(t, func(t *testing.T, c *card, a activations) {
-		const n, side, h, w, padded = 3, 9, 5, 4, 4
-		r := draw.Of(1, draw.Test)
-		pixels := make([]byte, n*side*side*3)
+		const n, size, height, width, padded = 4, 16, 19, 21, 4
+		tr := dataset.DefaultTransform()
+		tr.Size = size
+		crops := []int32{0, 0, 0, 0, 3, 5, 1, 0, 2, 1, 1, 0, 1, 4, 0, 0} // top, left, mirrored, unused
+		norm := kernels.Normalisation{Mean: tr.Mean, Scale: [3]float32{1 / tr.Std[0], 1 / tr.Std[1], 1 / tr.Std[2]}}
+		pixels, r := make([]byte, n*height*width*3), draw.Of(1, draw.Test)
 		for i := range pixels {
 			pixels[i] = byte(r.IntN(256))
 		}
-		crops := []int32{0, 0, 0, 0, 4, 5, 1, 0, 2, 1, 1, 0}
-		norm := kernels.Normalisation{Mean: [3]float32{0.485, 0.456, 0.406}, Deviation: [3]float32{0.229, 0.224, 0.225}}
-		y := a.room(c, n*h*w*padded)
-		c.launch(a.name("crop"), kernels.Each(n*h*w), y, upload(c, pixels), upload(c, crops), norm,
-			int32(side), int32(side), int32(h), int32(w), int32(padded), int32(n))
-		got, want := a.get(c, y), make([]float32, n*h*w*padded)
-		for i := range want {
-			k, at := i%padded, i/padded
-			x, row, image := at%w, at/w%h, at/w/h
-			if k == 3 {
-				continue
+		var want []float32
+		for i := range n {
+			cut, plain := make([]byte, 0, 3*size*size), make([]float32, 3*size*size)
+			for row := range size {
+				at := 3 * ((i*height+int(crops[4*i])+row)*width + int(crops[4*i+1]))
+				if i == 0 { // all bytes
+					for x := range 3 * size {
+						pixels[at+x] = byte(row*size + x/3)
+					}
+				}
+				cut = append(cut, pixels[at:at+3*size]...)
 			}
-			top, left, mirror := int(crops[4*image]), int(crops[4*image+1]), crops[4*image+2]
-			if mirror == 1 {
-				x = w - 1 - x
-			}
-			v := pixels[((image*side+top+row)*side+left+x)*3+k]
-			want[i] = (float32(v)/255 - norm.Mean[k]) / norm.Deviation[k]
+			tr.Floats(plain, cut, crops[4*i+2] == 1)
+			want = append(want, toNHWC(plain, 3, 1)...)
 		}
-		nearly(t, want, got, a.tolerance, "pixels")
+		_, want = a.put(c, want)
+		y := a.room(c, n*size*size*padded)
+		c.launch(a.name("crop"), kernels.Each(n*size*size), y, upload(c, pixels), upload(c, crops), norm,
+			int32(height), int32(width), int32(size), int32(size), int32(padded), int32(n))
+		for i, v := range a.get(c, y) {
+			if k := i % padded; k < 3 {
+				require.Equal(t, want[3*(i/padded)+k], v, "pixel %d, channel %d", i/padded, k)
+			} else {
+				require.Zero(t, v)
+			}
+		}
 	})
 }
 

@@ -1,7 +1,7 @@
 package kernels
 
 // Normalisation is what the kernel crop applies to bytes that were scaled to [0, 1].
-type Normalisation struct{ Mean, Deviation [3]float32 }
+type Normalisation struct{ Mean, Scale [3]float32 }
 
 // Window is a pooling of N x H x W x C to N x OH x OW x C.
 type Window struct{ N, H, W, C, OH, OW, Kernel, Stride, Pad int32 }

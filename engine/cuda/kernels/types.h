@@ -10,7 +10,7 @@ struct bf16 {
 
 // Normalisation is what crop applies to bytes that were scaled to [0, 1].
 struct Normalisation {
-    float mean[3], deviation[3];
+    float mean[3], scale[3];
 };
 
 // Window is a pooling of n x h x w x c to n x oh x ow x c.
