@@ -12,12 +12,17 @@ import (
 // host. This file is where the step uses them, and what it does without; the bits are the same.
 
 // forward runs both stages over n images. Without maps the trunk's tape may give no feature maps out.
-func (t *trainer) forward(images []float32, n int, maps bool) (tp tape, err error) {
-	if j, ok := t.net.(engine.Joiner); ok && !maps {
-		tp.trunk, tp.head, err = j.ForwardBoth(t.mode, images, n)
+func (t *trainer) forward(images rows, n int, maps bool) (tp tape, err error) {
+	if images.taken != nil {
+		tp.trunk, tp.head, err = images.taken.Forward(t.mode, images.lo, images.hi, maps)
 		return tp, err
 	}
-	if tp.trunk, err = t.net.Forward(model.Trunk, t.mode, images, n); err != nil {
+	x := images.floats()
+	if j, ok := t.net.(engine.Joiner); ok && !maps {
+		tp.trunk, tp.head, err = j.ForwardBoth(t.mode, x, n)
+		return tp, err
+	}
+	if tp.trunk, err = t.net.Forward(model.Trunk, t.mode, x, n); err != nil {
 		return tape{}, err
 	}
 	if tp.head, err = t.net.Forward(model.Head, t.mode, tp.trunk.Out(), n); err != nil {

@@ -16,13 +16,17 @@ import (
 // has, and that hide from the host what such a net hides: gradients, and feature maps of joined passes.
 type deviceEngine struct {
 	engine.Engine
-	shares *atomic.Int64 // of the loss that its nets have evaluated
+	shares   *atomic.Int64 // of the loss that its nets have evaluated
+	embedded *atomic.Int64 // images that its nets have taken as bytes, and embedded
 }
 
-func onDevice() deviceEngine { return deviceEngine{gorgonia.New(), new(atomic.Int64)} }
+func onDevice() deviceEngine {
+	return deviceEngine{gorgonia.New(), new(atomic.Int64), new(atomic.Int64)}
+}
 
 func (e deviceEngine) Open(m *model.Network, mem engine.Memory, opt engine.Options) (engine.Net, error) {
 	d := &deviceNet{shares: e.shares, memory: mem, params: m.Params, grads: make([]float32, len(mem.Grads)), weights: make([]float32, len(mem.Params)), stale: true}
+	d.embedded = e.embedded
 	inner := mem
 	inner.Grads, inner.Params = d.grads, d.weights
 	net, err := e.Engine.Open(m, inner, opt)
@@ -46,6 +50,7 @@ type deviceNet struct {
 	overrun error
 
 	deviceUpdates
+	deviceImages
 }
 
 func (d *deviceNet) Changed() { d.stale, d.trusts = true, true }

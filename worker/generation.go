@@ -110,7 +110,10 @@ func (t *trainer) generation(ctx context.Context, plan api.Plan, rank run.Rank) 
 func (t *trainer) steps(ctx context.Context, g *generation) error {
 	t.generations++
 	t.world = g.world
-	l := startLoader(ctx, t.source, g.lo, g.hi, t.step, t.total)
+	l, err := startLoader(ctx, t.source, g.lo, g.hi, t.step, t.total)
+	if err != nil {
+		return err
+	}
 	defer l.close()
 	for {
 		if t.evaluationDue() {

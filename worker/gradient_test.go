@@ -22,7 +22,8 @@ func alone(t *testing.T, tr *trainer) (*generation, *batch) {
 	require.NoError(t, err)
 	plan := api.Plan{Generation: 1, Members: []api.Member{{Worker: "w0", Shards: run.Shards{Count: tr.shards}}}}
 	g := newGeneration(plan, 0, ring, tr.sampler.Rows(), tr.shards)
-	l := startLoader(context.Background(), tr.source, 0, tr.sampler.Rows(), 0, 1)
+	l, err := startLoader(context.Background(), tr.source, 0, tr.sampler.Rows(), 0, 1)
+	require.NoError(t, err)
 	t.Cleanup(l.close) // with the gradient cache the step itself loads
 	b, err := l.next(context.Background())
 	require.NoError(t, err)

@@ -132,7 +132,7 @@ func (t *trainer) forwardMixed(g *generation, m *mixing, i int) (tp tape, err er
 		return tp, err
 	}
 	if m.level == metrix.LevelInput {
-		return t.forward(mixed, n, false)
+		return t.forward(rows{of: t.source.plain(mixed), hi: n}, n, false)
 	}
 	tp.head, err = t.net.Forward(model.Head, t.mode, mixed, n)
 	return tp, err

@@ -12,9 +12,14 @@ import (
 // partners is the images or feature maps that are mixed for rows [lo, hi), all own rows or one shard's.
 type partners struct {
 	lo, hi int
-	own    *rowStore // of rows [lo, hi)
+	own    readsRows // of rows [lo, hi)
 	ids    []int32   // other rows, ascending
 	others *rowStore // theirs
+}
+
+// readsRows reads rows from number at on.
+type readsRows interface {
+	get(dst []float32, at int) error
 }
 
 // row reads the image or feature map of a row of the batch.
@@ -63,12 +68,14 @@ func (t *trainer) fetchesImages() bool {
 }
 
 // keepMixable stores what is mixed of own shard i, unless its images are held or loaded again.
-func (t *trainer) keepMixable(g *generation, i int, images []float32, tp tape) error {
-	x := images
+func (t *trainer) keepMixable(g *generation, i int, images rows, tp tape) error {
+	var x []float32
 	switch {
 	case t.mixesMaps():
 		x = tp.trunk.Out()
-	case !t.fetchesImages() || !t.source.byShard:
+	case t.fetchesImages() && t.source.byShard:
+		x = images.floats()
+	default:
 		return nil
 	}
 	if i == 0 {
@@ -84,35 +91,34 @@ func (t *trainer) partners(ctx context.Context, g *generation, b *batch, m *mixi
 	loads := m.level == metrix.LevelInput && !t.fetchesImages()
 	if loads && t.source.byShard {
 		return func(i int) (partners, error) {
-			images, err := b.shard(i)
-			if err != nil {
+			if _, err := b.shard(i); err != nil {
 				return partners{}, err
 			}
 			n := t.shardRows()
-			return t.loadOthers(ctx, m, b, g.lo+i*n, g.lo+(i+1)*n, images)
+			return t.loadOthers(ctx, m, b, g.lo+i*n, g.lo+(i+1)*n)
 		}, nil
 	}
 	var p partners
 	var err error
 	if loads {
-		p, err = t.loadOthers(ctx, m, b, g.lo, g.hi, b.images)
+		p, err = t.loadOthers(ctx, m, b, g.lo, g.hi)
 	} else {
 		p, err = t.fetchOthers(ctx, g, b, m)
 	}
 	return func(int) (partners, error) { return p, err }, err
 }
 
-// loadOthers loads the images that are mixed with rows [lo, hi), whose images are own, by their place in
+// loadOthers loads the images that are mixed with rows [lo, hi), whose images b holds, by their place in
 // the plan, which every worker knows.
-func (t *trainer) loadOthers(ctx context.Context, m *mixing, b *batch, lo, hi int, own []float32) (partners, error) {
+func (t *trainer) loadOthers(ctx context.Context, m *mixing, b *batch, lo, hi int) (partners, error) {
 	width, ids := t.width(m.level), m.needs(lo, hi)
 	items := make([]sampler.Item, len(ids))
 	for i, row := range ids {
 		items[i] = b.items[row]
 	}
 	others := make([]float32, len(ids)*width)
-	p := partners{lo: lo, hi: hi, own: &rowStore{width: width, data: own}, ids: ids, others: &rowStore{width: width, data: others}}
-	return p, t.source.fill(ctx, others, items)
+	p := partners{lo: lo, hi: hi, own: b.images, ids: ids, others: &rowStore{width: width, data: others}}
+	return p, t.source.fill(ctx, t.source.plain(others), items)
 }
 
 // fetchOthers has the owners send the feature maps or images that are mixed with own rows, each once.
@@ -122,7 +128,7 @@ func (t *trainer) fetchOthers(ctx context.Context, g *generation, b *batch, m *m
 	if m.level == metrix.LevelInput {
 		what, wire = "images", allreduce.Float32
 		if !t.source.byShard {
-			p.own = &rowStore{width: t.width(m.level), data: b.images}
+			p.own = b.images
 		}
 	}
 	p.others.reset(t.width(m.level), len(p.ids))
@@ -189,7 +195,7 @@ type trade struct {
 	what  string
 	wire  allreduce.Wire
 	ids   [][][]int32 // of the rows that go from a rank to a rank, which all ranks know
-	from  *rowStore   // own rows, of which the first has the number first
+	from  readsRows   // own rows, of which the first has the number first
 	first int
 	to    *rowStore // room for what comes in, in the order of the ranks, from row at on
 	at    int

@@ -118,7 +118,7 @@ func newTrainer(cfg *Config) (*trainer, error) {
 		return nil, err
 	}
 	t.phases = newPhases(t.instruments.phase, t.now)
-	for _, part := range []func(*recipe.Recipe) error{t.prepareData, t.prepareNetwork, t.prepareLoss, t.prepareOptimizer, t.placeLoss} {
+	for _, part := range []func(*recipe.Recipe) error{t.prepareData, t.prepareNetwork, t.prepareLoss, t.prepareOptimizer, t.placeLoss, t.placeImages} {
 		if err := part(cfg.Recipe); err != nil {
 			return nil, err
 		}
