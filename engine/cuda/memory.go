@@ -1,6 +1,10 @@
 package cuda
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/metrixml/metrix/internal/slab"
+)
 
 // space is one of the areas of device memory that a program's commands work on.
 type space uint8
@@ -48,28 +52,15 @@ const alignment = 256
 
 func aligned(bytes int64) int64 { return (bytes + alignment - 1) / alignment * alignment }
 
-// arrange gives every buffer of the slab an offset, such that buffers in use at the same time do not
-// overlap, and returns the slab's size. Each takes the lowest gap that it fits into.
-func arrange(buffers []*buffer) (size int64) {
-	slices.SortStableFunc(buffers, func(a, b *buffer) int { return a.first - b.first })
-	var placed []*buffer // by offset
-	for _, b := range buffers {
-		at, where := int64(0), 0
-		for i, other := range placed {
-			if other.last < b.first || other.first > b.last {
-				continue
-			}
-			if at+aligned(b.bytes) <= other.at {
-				break
-			}
-			at, where = max(at, other.at+aligned(other.bytes)), i+1
-		}
-		for where < len(placed) && placed[where].at < at {
-			where++
-		}
-		b.at = at
-		placed = slices.Insert(placed, where, b)
-		size = max(size, at+aligned(b.bytes))
+// arrange gives every buffer of the slab an offset and returns the slab's size.
+func arrange(buffers []*buffer) int64 {
+	spans := make([]slab.Span, len(buffers))
+	for i, b := range buffers {
+		spans[i] = slab.Span{Bytes: b.bytes, First: b.first, Last: b.last}
+	}
+	at, size := slab.Plan(spans, alignment)
+	for i, b := range buffers {
+		b.at = at[i]
 	}
 	return size
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"unsafe"
+
+	"github.com/metrixml/metrix/internal/slab"
 )
 
 // region is memory outside Go's heap, aligned to pages.
@@ -82,28 +84,15 @@ const alignment = 64
 
 func aligned(bytes int64) int64 { return (bytes + alignment - 1) / alignment * alignment }
 
-// plan gives every buffer of a slab a place, such that buffers in use at the same time do not
-// overlap, and returns the slab's size. Each takes the lowest gap that it fits into.
-func plan(buffers []*buffer) (size int64) {
-	slices.SortStableFunc(buffers, func(a, b *buffer) int { return a.first - b.first })
-	var placed []*buffer // by place
-	for _, b := range buffers {
-		at, where := int64(0), 0
-		for i, other := range placed {
-			if other.last < b.first || other.first > b.last {
-				continue
-			}
-			if at+aligned(b.bytes) <= other.at {
-				break
-			}
-			at, where = max(at, other.at+aligned(other.bytes)), i+1
-		}
-		for where < len(placed) && placed[where].at < at {
-			where++
-		}
-		b.at = at
-		placed = slices.Insert(placed, where, b)
-		size = max(size, at+aligned(b.bytes))
+// plan gives every buffer of a slab a place and returns the slab's size.
+func plan(buffers []*buffer) int64 {
+	spans := make([]slab.Span, len(buffers))
+	for i, b := range buffers {
+		spans[i] = slab.Span{Bytes: b.bytes, First: b.first, Last: b.last}
+	}
+	at, size := slab.Plan(spans, alignment)
+	for i, b := range buffers {
+		b.at = at[i]
 	}
 	return size
 }
