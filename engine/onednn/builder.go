@@ -201,7 +201,7 @@ func spans(n, want int) []span {
 // convolve notes that the section uses a convolution and how many rows suit it. Where that differs
 // much from what suits the section so far, a new section begins.
 func (b *builder) convolve(c *convolution, direction int, x, y *value) {
-	want := suits(c, b.n, b.rowBytes(x)+b.rowBytes(y), b.size)
+	want := suits(c, direction, b.n, b.rowBytes(x)+b.rowBytes(y))
 	s := b.section()
 	if s.hasConv && (direction == backwardData || want >= 2*s.want || s.want >= 2*want) {
 		b.cut()
@@ -216,8 +216,8 @@ const pieces = 8
 
 // suits is the number of rows that a convolution takes at a time: as few as keep the activations in
 // the cache, unless reading the weights again for each would cost more.
-func suits(c *convolution, n int, row, size int64) int {
-	return int(min(max(c.weights*size/row, 1), max(int64(n)/pieces, 1)))
+func suits(c *convolution, direction, n int, row int64) int {
+	return int(min(max(c.ask(c.lib.convWeights, direction)/row, 1), max(int64(n)/pieces, 1)))
 }
 
 // half is one direction of a program.

@@ -34,7 +34,7 @@ type kernels struct {
 }
 
 // abi is METRIX_ABI of shim.h.
-const abi = 1
+const abi = 2
 
 // load opens the shim at path and starts oneDNN.
 func load(path string) (*library, error) {

@@ -178,6 +178,8 @@ static void scale(void *const *p, const int64_t *n) {
         for (int64_t i = 0; i < n[1]; i++) dst[o * n[1] + i] = src[o * n[1] + i] * factor[o];
 }
 
+#include "winograd.h"
+
 #define BOTH(name) {#name, name##_f32, name##_bf16}
 #define ANY(name) {#name, name, name}
 
@@ -187,4 +189,4 @@ static const entry entries[] = {
     BOTH(l2), BOTH(l2_back), ANY(hash), ANY(unpack), ANY(fold), ANY(scale), {0, 0, 0},
 };
 
-const kernels KERNELS = {BLOCK, entries};
+const kernels KERNELS = {BLOCK, entries, winograd, winograd_weights, winograd_pack, winograd_scratch};

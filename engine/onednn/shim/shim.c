@@ -1,7 +1,7 @@
 /*
- * The part of the shim that speaks to oneDNN: convolutions in three directions, on the calling
- * thread alone, and the reorders of their weights. Linear layers are convolutions whose kernel
- * covers the image.
+ * Convolutions in three directions, on the calling thread alone, and the reorders of their weights:
+ * oneDNN's, or Winograd's where that is faster. Linear layers are convolutions whose kernel covers the
+ * image.
  */
 #include "compat.h"
 #include "shim.h"
@@ -20,6 +20,7 @@ typedef struct {
     dnnl_primitive_t primitive, pack; /* pack: plain f32 weights to this convolution's layout */
     layout src, weights, bias, dst, plain;
     int64_t weights_bytes, scratch_bytes, blocked;
+    int64_t winograd[8]; /* the numbers of its kernels, if it is one of those: rows > 0 */
     char error[160];
 } convolution;
 
@@ -142,6 +143,29 @@ static dnnl_status_t describe_weights(convolution *c, const geometry *g) {
     return c->blocked ? status : describe(c, g, NULL);
 }
 
+/* suits_winograd says whether a convolution is faster by Winograd's way, in all directions: not if most of
+ * a tile would lie outside of the picture, nor if a picture is so small that reading 36 values of a kernel
+ * instead of 9 costs more than is saved. It must not depend on the number of rows. */
+static int suits_winograd(const geometry *g) {
+    const int64_t tiles = (g->out_height + 3) / 4 * ((g->out_width + 3) / 4);
+    if (best() == &kernels_plain || g->bf16 || g->plain_input || g->stride != 1 || g->pad > 2) return 0;
+    if (g->kernel_height != 3 || g->kernel_width != 3) return 0;
+    if (g->out_height != g->height + 2 * g->pad - 2 || g->out_width != g->width + 2 * g->pad - 2) return 0;
+    return g->out_height * g->out_width >= 8 * tiles && (tiles >= 4 || g->in * g->out <= 128 * 128);
+}
+
+/* by_winograd sets c up without oneDNN. */
+static void by_winograd(convolution *c, const geometry *g) {
+    const int64_t block = best()->block, in = (g->in + block - 1) / block * block, out = (g->out + block - 1) / block * block;
+    const int back = g->direction == BACKWARD_DATA, weights = g->direction == BACKWARD_WEIGHTS;
+    const int64_t n[8] = {g->rows, back ? g->out : g->in, back ? g->out_height : g->height, back ? g->out_width : g->width,
+            back ? g->in : g->out, back ? 2 - g->pad : g->pad, g->relu};
+    memcpy(c->winograd, n, sizeof n);
+    c->weights_bytes = in * out * (weights ? 9 : 36) * 4;
+    c->scratch_bytes = best()->winograd_scratch(n, weights);
+    c->blocked = weights;
+}
+
 /* mx_conv makes a convolution. If like is given, weights have its layout. The result has an error
  * (see mx_conv_error) if it is of no use. */
 void *mx_conv(const geometry *g, const convolution *like) {
@@ -151,6 +175,10 @@ void *mx_conv(const geometry *g, const convolution *like) {
     dnnl_primitive_attr_t attr = NULL;
     if (!c) return NULL;
     c->direction = g->direction;
+    if (suits_winograd(g)) {
+        by_winograd(c, g);
+        return c;
+    }
     dnnl_status_t status = g->direction == BACKWARD_WEIGHTS && !like ? describe_weights(c, g)
                                                                      : describe(c, g, like ? like->weights : NULL);
     if (like) c->blocked = like->blocked;
@@ -214,10 +242,20 @@ static int64_t execute(dnnl_primitive_t primitive, const int *ids, const layout 
     return status;
 }
 
+static void run_winograd(const convolution *c, void *const *p) {
+    void *const there[] = {p[1], p[2], p[3], p[4], p[5]}, *const back[] = {p[4], p[2], NULL, p[1], p[5]};
+    if (c->direction == BACKWARD_WEIGHTS) best()->winograd_weights(there, c->winograd);
+    else best()->winograd(c->direction == FORWARD ? there : back, c->winograd);
+}
+
 /* mx_conv_run: p = convolution, src, weights, bias or 0, dst, scratch. Backward passes write src or
  * weights and bias. The result is 0 or oneDNN's status. */
 int64_t mx_conv_run(void *const *p, const int64_t *n) {
     const convolution *c = p[0];
+    if (c->winograd[0]) {
+        run_winograd(c, p);
+        return 0;
+    }
     const layout layouts[] = {c->src, c->weights, c->bias, c->dst};
     static const int ids[][4] = {
             {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST},
@@ -231,6 +269,11 @@ int64_t mx_conv_run(void *const *p, const int64_t *n) {
  * way back. p[0] = convolution. */
 int64_t mx_conv_pack(void *const *p, const int64_t *n) {
     const convolution *c = p[0];
+    if (c->winograd[0]) {
+        const int64_t back = c->direction == BACKWARD_DATA, *w = c->winograd;
+        best()->winograd_pack(p + 1, (const int64_t[]){back ? w[1] : w[4], back ? w[4] : w[1], back});
+        return 0;
+    }
     static const int ids[] = {DNNL_ARG_FROM, DNNL_ARG_TO};
     const layout there[] = {c->plain, c->weights}, back[] = {c->weights, c->plain};
     (void)n;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* The number of this interface: raise it, here and in library.go, when a function changes its meaning. */
-#define METRIX_ABI 1
+#define METRIX_ABI 2
 
 typedef void kernel(void *const *p, const int64_t *n);
 
@@ -22,6 +22,9 @@ typedef struct {
 typedef struct {
     int64_t block;
     const entry *entries; /* ends with a nameless entry */
+    /* Winograd's convolutions, where they are worth having: see winograd.h. */
+    kernel *winograd, *winograd_weights, *winograd_pack;
+    int64_t (*winograd_scratch)(const int64_t *n, int weights);
 } kernels;
 
 /* The same kernels compiled for several instruction sets. */
