@@ -57,6 +57,7 @@ type call struct {
 	hops     []hop  // one for each segment that comes in, in this order
 
 	wire   Wire // how a payload holds floats
+	packs  bool // they are integers, which are packed on their way
 	chunk  int  // floats of a full chunk
 	window int  // chunks that may be under way to a peer
 	depth  int  // chunks of one segment that travel together

@@ -25,7 +25,7 @@ import (
 const (
 	headerBytes  = 64
 	frameMagic   = 0x4652584d // "MXRF"
-	frameVersion = 2
+	frameVersion = 3
 	flagBare     = 1
 )
 

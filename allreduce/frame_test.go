@@ -24,7 +24,7 @@ func dataFrame(payload ...float32) []byte {
 // The bytes of a frame are the protocol between builds: they must not change unnoticed.
 func TestFrameBytes(t *testing.T) {
 	want := []byte{
-		'M', 'X', 'R', 'F', 2, 2, 1, 0, // magic, version, kind, operation, flags
+		'M', 'X', 'R', 'F', 3, 2, 1, 0, // magic, version, kind, operation, flags
 		0x25, 0x2b, 0x7c, 0x19, 0xef, 0xe6, 0xe6, 0xf9, // run
 		7, 0, 0, 0, 0, 0, 0, 0,
 		12, 0, 0, 0, 0, 0, 0, 0,

@@ -22,7 +22,8 @@ type Integers interface {
 
 // ReduceScatterInt64 is ReduceScatter of integers; parts are in integers. Integer sums do not depend
 // on World: this is what sums that must have the same bits for any number of workers are made of. A
-// sum that overflows wraps around. A rank sends 8 bytes for each integer of the others' parts.
+// sum that overflows wraps around. For each integer of the others' parts a rank sends as many bytes as the
+// largest one of the chunk needs, 1 to 8, and 8 through shared memory.
 func (r *Ring) ReduceScatterInt64(ctx context.Context, step run.Step, phase string, x []int64, parts []int) error {
 	return r.reduceIntegers(ctx, step, phase, integerVector(x), len(x), parts)
 }
@@ -44,7 +45,7 @@ func (r *Ring) reduceIntegers(ctx context.Context, step run.Step, phase string, 
 	}
 	c := r.callOf(opReduceScatterInt64, step, phase, halves{x}, 2*n, words)
 	c.chunk &^= 1 // a chunk holds whole integers
-	c.hostOrder = hostOrderInt64
+	c.hostOrder, c.packs = func([]byte) {}, true
 	c.reduce(int(r.cfg.Rank), r.cfg.World)
 	if r.cfg.World == 1 {
 		c.work = func(context.Context) error { return alone(x, n) }
@@ -108,13 +109,4 @@ func integers(x []float32) []int64 {
 		return nil
 	}
 	return unsafe.Slice((*int64)(unsafe.Pointer(unsafe.SliceData(x))), len(x)/2)
-}
-
-func hostOrderInt64(payload []byte) {
-	if littleEndian() {
-		return
-	}
-	for b := payload; len(b) >= 8; b = b[8:] {
-		b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7] = b[7], b[6], b[5], b[4], b[3], b[2], b[1], b[0]
-	}
 }

@@ -191,11 +191,23 @@ func (r *Ring) receiveChunk(ctx context.Context, p *peer, c *call, n int, first 
 		return message{}, fmt.Errorf("it exchanges with another phase, wire or length than the %d floats that are due", c.segments[0].len())
 	case m.Collective != c.id:
 		return message{}, fmt.Errorf("it runs this collective with another phase, root or lengths")
+	case c.packs && !m.Bare:
+		if m, err = r.unpack(m, n); err != nil {
+			return message{}, err
+		}
 	case len(m.frame) != headerBytes+c.wire.size()*n:
 		return message{}, fmt.Errorf("chunk of %d bytes came where %d were due", len(m.frame)-headerBytes, c.wire.size()*n)
 	}
 	p.got++
 	return m, nil
+}
+
+// unpack replaces the packed integers of m, which are n floats, by those themselves.
+func (r *Ring) unpack(m message, n int) (message, error) {
+	frame := r.room(headerBytes + 4*n)
+	err := unpackIntegers(integers(floats(frame[headerBytes:])), m.frame[headerBytes:])
+	m.frame = frame
+	return m, err
 }
 
 // grant tells p how many of its chunks have been consumed, every few chunks. What stays unreported
@@ -244,11 +256,15 @@ func (r *Ring) sendChunk(ctx context.Context, p *peer, c *call, out outgoing) er
 	if err := r.awaitCredit(ctx, p, c); err != nil {
 		return err
 	}
-	payload := out.frame[headerBytes:]
+	payload, inPlace := out.frame[headerBytes:], r.holds(p, out.frame)
+	if c.packs && !inPlace {
+		payload = packIntegers(payload)
+		out.frame = out.frame[:headerBytes+len(payload)]
+	}
 	c.hostOrder(payload)
 	h := header{Kind: kindData, Op: c.op, Step: c.step, Collective: c.id, Sequence: p.sent}
 	switch {
-	case r.holds(p, out.frame):
+	case inPlace:
 		h.Bare = true
 	case out.known:
 		h.Sum = out.sum
@@ -268,6 +284,11 @@ func (r *Ring) buffer(p *peer, payload int) []byte {
 	if b := r.lend(p, n); b != nil {
 		return b
 	}
+	return r.room(n)
+}
+
+// room returns n bytes of this process, with anything in them.
+func (r *Ring) room(n int) []byte {
 	var b []byte
 	select {
 	case b = <-r.spare:

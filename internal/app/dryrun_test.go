@@ -2,8 +2,10 @@ package app
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -68,7 +70,8 @@ func TestDryRunTellsWhatHappens(t *testing.T) {
 	}
 }
 
-// The bytes of every collective are those that a ring of the same shape sends.
+// The bytes of every collective are those that a ring of the same shape sends, of integers that need all
+// of their 8 bytes: smaller ones are packed.
 func TestDryRunTrafficIsTheRings(t *testing.T) {
 	p := dryPlanOf(t, "workers=3", "mix.level=input", "mix.hardest=2")
 	all := append(p.collectives(), p.mixedCollectives("input")...)
@@ -98,13 +101,14 @@ func TestDryRunTrafficIsTheRings(t *testing.T) {
 		for _, n := range c.parts {
 			total += n
 		}
+		large := slices.Repeat([]int64{math.MinInt64 / 4}, total)
 		for _, ring := range rings {
 			g.Go(func() error {
 				switch {
 				case c.name == allGather:
 					return ring.AllGather(t.Context(), 0, c.what, make([]float32, total), c.parts)
 				default:
-					return ring.ReduceScatterInt64(t.Context(), 0, c.what, make([]int64, total), c.parts)
+					return ring.ReduceScatterInt64(t.Context(), 0, c.what, slices.Clone(large), c.parts)
 				}
 			})
 		}
@@ -115,15 +119,19 @@ func TestDryRunTrafficIsTheRings(t *testing.T) {
 	}
 }
 
-// The step log of a run has the bytes that the plan tells; which maps travel is an estimate.
+// The step log of a run has the bytes that the plan tells, less what integers save that are packed: those
+// of few rows here, as long chunks go through shared memory. Which maps travel is an estimate.
 func TestDryRunBytesAreTheRuns(t *testing.T) {
 	w := newWorkspace(t)
 	for level, tolerance := range map[string]float64{"embed": 0, "input": 0, "feature": 0.1} {
 		set := []string{"--data", w.data, "--workers", "2", "--set", "train.steps=12", "--set", "mix.level=" + level}
 		d := w.dryRun(t, set...)
-		var planned float64
+		var planned, packed float64
 		for _, c := range d.Traffic {
 			planned += float64(c.Bytes)
+			if c.Collective == reduceScatter && c.Bytes < 8<<10 {
+				packed += 7. / 8 * float64(c.Bytes) // at least one byte of 8 travels
+			}
 		}
 		out := filepath.Join(w.dir, level)
 		w.train(t, append(set, "--out", out)...)
@@ -138,7 +146,8 @@ func TestDryRunBytesAreTheRuns(t *testing.T) {
 		}
 		t.Logf("%s: %.0f bytes a step, planned %.0f", level, sent/steps, planned)
 		const number = 8 // parts may differ by one between rank 0 and the rank that sends most
-		require.InDelta(t, planned, sent/steps, 2*number+tolerance*planned, level)
+		require.LessOrEqual(t, sent/steps, planned*(1+tolerance)+2*number, level)
+		require.GreaterOrEqual(t, sent/steps, planned*(1-tolerance)-packed-2*number, level)
 	}
 }
 

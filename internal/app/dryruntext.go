@@ -98,6 +98,7 @@ func (d *dryRun) trafficTable(w *tabwriter.Writer) {
 		}
 		fmt.Fprintf(w, "  %s\t%s\t%s%s\t%s\n", t.What, t.Collective, about, bytesText(t.Bytes), t.When)
 	}
+	fmt.Fprintf(w, "  what is %sed counts with 8 bytes a number; between machines it is packed, gradients mostly into 5\n", reduceScatter)
 }
 
 // bytesText writes a size with three digits.

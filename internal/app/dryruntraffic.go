@@ -10,7 +10,8 @@ import (
 )
 
 // dryTraffic is one collective of a step: the payload that a worker sends, without the 64 bytes of
-// each frame. Workers that own more or fewer shards differ; the most is given.
+// each frame. Workers that own more or fewer shards differ; the most is given. Integers count with all of
+// their 8 bytes, fewer of which travel between machines.
 type dryTraffic struct {
 	What       string `json:"what"`
 	Collective string `json:"collective"`
