@@ -98,20 +98,18 @@ func (t *trainer) endSums() error {
 	return errors.Join(diverged(d.Collect(t.layout.head.lo, t.layout.head.hi)), d.Accumulate(nil, 0))
 }
 
-// bucketSums returns the exact sums of this worker's shards in a bucket of the trunk, of whose last
-// shard all gradients are known. Where that is the only one no sums of the whole trunk are kept, and
-// the buckets take turns in one piece of memory.
-func (t *trainer) bucketSums(g *generation, b part) ([]int64, error) {
-	if _, onDevice := t.net.(engine.Accumulator); onDevice {
-		return t.trunkAcc[b.lo:b.hi], nil
+// bucket is what this worker contributes to a bucket of the trunk, of whose last shard all gradients are
+// known. Where that shard is the only one, no exact sums are kept.
+func (t *trainer) bucket(g *generation, b part) contribution {
+	c := contribution{sums: b.of(t.sums), gradients: b.hi - b.lo}
+	_, onDevice := t.net.(engine.Accumulator)
+	if onDevice || g.own.Count > 1 {
+		c.acc = t.trunkAcc[b.lo:b.hi]
 	}
-	if g.own.Count > 1 {
-		acc := t.trunkAcc[b.lo:b.hi]
-		return acc, t.sum(acc, b.of(t.sums))
+	if !onDevice {
+		c.latest = c.sums
 	}
-	acc := t.trunkAcc[:b.hi-b.lo]
-	clear(acc)
-	return acc, t.sum(acc, b.of(t.sums))
+	return c
 }
 
 // diverged is the worker's word for a gradient that cannot be summed.
@@ -122,12 +120,13 @@ func diverged(err error) error {
 	return err
 }
 
-// trunkSums is the number of exact sums that a worker of some shards keeps for a trunk.
+// trunkSums is the number of exact sums that a worker of some shards keeps for a trunk: none of a single
+// shard.
 func trunkSums(trunk, shards int) int {
 	if shards > 1 {
 		return trunk
 	}
-	return min(trunk, bucketFloats)
+	return 0
 }
 
 // ExactSums is the number of exact sums, of 8 bytes, that a worker of some shards keeps, when so many

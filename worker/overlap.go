@@ -5,8 +5,6 @@ import (
 	"errors"
 
 	"github.com/metrixml/metrix/engine"
-	"github.com/metrixml/metrix/internal/exact"
-	"github.com/metrixml/metrix/retrieval"
 )
 
 // bucketFloats is how many gradients are summed over the workers at a time while backward goes on:
@@ -77,11 +75,7 @@ func (t *trainer) sumBuckets(ctx context.Context, g *generation, ready <-chan pa
 				missing[j] -= max(0, min(p.hi, other.hi)-max(p.lo, other.lo))
 			}
 		}
-		acc, err := t.bucketSums(g, b)
-		if err != nil {
-			return err
-		}
-		if err := t.sumOverWorkers(ctx, g, acc, b.of(t.sums)); err != nil {
+		if err := t.sumOverWorkers(ctx, g, t.bucket(g, b)); err != nil {
 			return err
 		}
 		if err := t.reduced(b); err != nil {
@@ -97,16 +91,4 @@ func bucketsOf(p part) (buckets []part) {
 		buckets = append(buckets, part{max(p.lo, hi-bucketFloats), hi})
 	}
 	return buckets
-}
-
-// sumOverWorkers sums acc over all workers into sums: whole integers travel to the rank that owns a
-// piece, the piece's float32 values travel to everybody.
-func (t *trainer) sumOverWorkers(ctx context.Context, g *generation, acc []int64, sums []float32) error {
-	pieces := g.evenParts(len(acc), 1)
-	if err := g.ring.ReduceScatterInt64(ctx, t.step, "gradients", acc, pieces); err != nil {
-		return err
-	}
-	lo, hi := retrieval.Range(len(acc), g.rank, g.world)
-	exact.Float32(sums[lo:hi], acc[lo:hi])
-	return g.ring.AllGather(ctx, t.step, "gradients", sums, pieces)
 }

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/metrixml/metrix/internal/draw"
 	"github.com/metrixml/metrix/internal/exact"
 	"github.com/metrixml/metrix/model"
+	"github.com/metrixml/metrix/recipe"
 	"github.com/metrixml/metrix/run"
 )
 
@@ -29,7 +31,7 @@ func overlapping(t *testing.T) ([]*trainer, []*generation) {
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, ring.Close()) })
 		gs = append(gs, &generation{rank: rc.Rank, world: 2, ring: ring, own: run.Shards{First: run.Shard(rank), Count: 1}})
-		w := &trainer{shards: 2, layout: layOut(overlapTrunk, overlapTrunk, 0, 0), network: &model.Network{Params: make([]model.Param, 8)}}
+		w := &trainer{cfg: &Config{Recipe: new(recipe.Recipe)}, shards: 2, layout: layOut(overlapTrunk, overlapTrunk, 0, 0), network: &model.Network{Params: make([]model.Param, 8)}}
 		w.sums = make([]float32, w.layout.tail.hi)
 		require.NoError(t, w.beginSums(gs[rank]))
 		r := draw.Of(uint64(rank), draw.Test)
@@ -89,11 +91,25 @@ func TestOverlapEndsWithAFailedBackward(t *testing.T) {
 	require.ErrorIs(t, other.finish(nil), broken)
 }
 
-// A gradient that cannot be summed is divergence, whenever it turns up.
+// A gradient that cannot be summed is divergence, whether the piece it lies in is this worker's to sum
+// or the other's.
 func TestOverlapNoticesDivergence(t *testing.T) {
-	ts, gs := overlapping(t)
-	ts[0].sums[overlapTrunk-3] = float32(exact.Max(1)) * 2
-	o := ts[0].startOverlap(t.Context(), gs[0])
-	o.options().Ready(0, overlapTrunk)
-	require.ErrorIs(t, o.finish(nil), errDiverged)
+	for name, at := range map[string]int{"own piece": bucketFloats + 1000, "the other's": overlapTrunk - 3} {
+		t.Run(name, func(t *testing.T) {
+			ts, gs := overlapping(t)
+			ts[0].sums[at] = float32(exact.Max(1)) * 2
+			var errs [2]error
+			var g sync.WaitGroup
+			for rank, w := range ts {
+				g.Go(func() {
+					o := w.startOverlap(t.Context(), gs[rank])
+					o.options().Ready(0, overlapTrunk)
+					errs[rank] = o.finish(nil)
+				})
+			}
+			g.Wait()
+			require.ErrorIs(t, errs[0], errDiverged)
+			require.ErrorContains(t, errs[1], "rank 0 gave up: the loss is no longer finite")
+		})
+	}
 }

@@ -37,7 +37,8 @@ func (t *trainer) trainStep(ctx context.Context, g *generation, b *batch) error 
 	return err
 }
 
-// gradient leaves in t.sums the gradient of the global loss by all weights, on every rank.
+// gradient leaves in t.sums the gradient of the global loss by all weights, each clipped to the recipe's
+// value, on every rank.
 func (t *trainer) gradient(ctx context.Context, g *generation, b *batch) error {
 	if err := errors.Join(t.changed(), t.beginSums(g)); err != nil {
 		return err
@@ -227,7 +228,8 @@ func (t *trainer) reduce(ctx context.Context, g *generation) error {
 		}
 	default:
 	}
-	return t.sumOverWorkers(ctx, g, t.acc, t.sums[t.layout.trunk.hi:])
+	rest := part{t.layout.trunk.hi, t.layout.tail.hi}
+	return t.sumOverWorkers(ctx, g, contribution{acc: t.acc, sums: rest.of(t.sums), gradients: t.layout.proxies.hi - rest.lo})
 }
 
 // contribute adds what one shard has left in a part of t.sums, beyond the trunk, to t.acc.

@@ -49,7 +49,7 @@ type trainer struct {
 	weights   []float32 // parameters of the network, then proxies
 	sums      []float32 // one shard's contributions; after reduce, the sums over all shards
 	acc       []int64   // exact sums of contributions, all but those to the trunk
-	trunkAcc  []int64   // those to the trunk, or where one shard is all room for a bucket
+	trunkAcc  []int64   // those to the trunk; empty where one shard is all
 	buffers   []float32 // running statistics of batch norm
 	rows      []float32 // embeddings of the global batch
 	rowGrads  []float32 // gradient by them, of one shard's anchors

@@ -103,18 +103,17 @@ func (t *trainer) reduced(p part) error {
 	if !t.sendsEarly() {
 		return nil
 	}
-	optim.ClipValue(p.of(t.sums), t.cfg.Recipe.Optimizer.ClipValue)
 	return t.device.Reduced(p.lo, p.of(t.sums))
 }
 
-// optimize clips the reduced gradients of the active weights and moves the weights.
+// optimize scales the reduced gradients of the active weights down to the recipe's norm and moves the
+// weights. Each gradient is clipped already, and finite, since it was summed exactly.
 func (t *trainer) optimize(active part) error {
-	o, rest := t.cfg.Recipe.Optimizer, active
-	if t.sendsEarly() { // the trunk's are clipped and there
+	rest := active
+	if t.sendsEarly() { // the trunk's are there
 		rest.lo = max(rest.lo, t.layout.trunk.hi)
 	}
-	optim.ClipValue(rest.of(t.sums), o.ClipValue)
-	if norm := optim.ClipNorm(rest.of(t.sums), o.ClipNorm); !finite(norm) {
+	if limit := t.cfg.Recipe.Optimizer.ClipNorm; limit > 0 && !finite(optim.ClipNorm(rest.of(t.sums), limit)) {
 		return errDiverged
 	}
 	lr := t.schedule.LR(int64(t.step), t.sampler.StepsPerEpoch())
