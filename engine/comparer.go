@@ -21,6 +21,21 @@ type Comparison interface {
 	Share(grad Gradients, lo, hi int) (clean, mixed float64, err error)
 }
 
+// Summer is a Comparison that sums gradients exactly (package internal/exact) where it computes them: what
+// comes to the host is one block of integers a step instead of a block of floats a share.
+type Summer interface {
+	Comparison
+	// Sum is Share, but every gradient is a summand, of n in the whole batch, of sums that begin with Begin.
+	Sum(lo, hi, n int) (clean, mixed float64, err error)
+	// Collect adds the sums to acc. The error is exact.ErrRange if a summand was too large; the sums are of
+	// no more use then.
+	Collect(acc Sums) error
+}
+
+// Sums are where exact sums are added to, in units of exact.Unit, as large as what they are by; nil ones are
+// left out.
+type Sums struct{ Rows, Proxies, Mixed []int64 }
+
 // Loss names a loss of package metrix.
 type Loss struct {
 	Form            string             // as metrix.NewForm takes it

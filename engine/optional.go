@@ -95,6 +95,17 @@ type State struct {
 	Steps   []float32   // updates of each group
 }
 
+// Settler is a Net whose sums become the gradients of its next update where they are: for a worker alone, to
+// whose sums nobody adds.
+type Settler interface {
+	Accumulator
+	Updater
+	// Settle is Collect and Reduced in one, without the host: it turns the sums [lo, hi) into gradients, as
+	// exact.Float32 does, clamps them to [-clip, clip] if clip is above 0, and sets the sums to zero. The
+	// error is exact.ErrRange if a summand of any sum was too large.
+	Settle(lo, hi int, clip float64) error
+}
+
 // Images are rows as bytes, to be cut, mirrored and normalised where the network computes.
 type Images struct {
 	// Pixels are images of Height x Width pixels, three bytes each, row by row: R, G, B.

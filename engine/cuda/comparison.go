@@ -13,7 +13,10 @@ import (
 	"github.com/metrixml/metrix/engine"
 )
 
-var _ engine.Comparer = (*network)(nil)
+var (
+	_ engine.Comparer = (*network)(nil)
+	_ engine.Summer   = (*comparison)(nil)
+)
 
 // comparison is a loss on the card of a network, whose memory it uses.
 type comparison struct {
@@ -23,6 +26,7 @@ type comparison struct {
 	rows   piece      // its rows, on the card
 	tables piece      // of a share, on the card
 	home   piece      // pinned: what a share gives
+	sums   lossSums
 }
 
 // Comparison implements engine.Comparer.
@@ -47,7 +51,7 @@ func (p *pool) fit(x *piece, bytes int64) (err error) {
 
 // Begin implements engine.Comparison.
 func (c *comparison) Begin(b engine.Batch) error {
-	c.batch = nil
+	c.batch, c.sums.begun = nil, false
 	if c.net.closed {
 		return fmt.Errorf("cuda: loss: the network is closed")
 	}
@@ -106,6 +110,11 @@ func (c *comparison) Share(grad engine.Gradients, lo, hi int) (clean, mixed floa
 	case wrongSize(grad.Rows, l.Rows), wrongSize(grad.Proxies, l.Proxies), grad.Mixed != nil && (!l.mixesRows() || wrongSize(grad.Mixed, l.Mix.Rows.Rows)):
 		return 0, 0, fmt.Errorf("cuda: loss: gradients of %d, %d and %d floats do not fit rows, proxies and mixed rows", len(grad.Rows), len(grad.Proxies), len(grad.Mixed))
 	}
+	return c.share(lo, hi, func(s *share, slab uintptr) (float64, float64, error) { return c.bring(s, slab, grad) })
+}
+
+// share evaluates the anchors [lo, hi) and hands what they give, on a slab, to finish.
+func (c *comparison) share(lo, hi int, finish func(s *share, slab uintptr) (clean, mixed float64, err error)) (clean, mixed float64, err error) {
 	s, err := newShare(c.kind, c.batch, lo, hi)
 	if err != nil || lo == hi {
 		return 0, 0, err
@@ -115,7 +124,7 @@ func (c *comparison) Share(grad engine.Gradients, lo, hi int) (clean, mixed floa
 		return 0, 0, err
 	}
 	defer c.net.device.leave()
-	if clean, mixed, err = c.evaluate(s, grad); err != nil {
+	if clean, mixed, err = c.evaluate(s, finish); err != nil {
 		return 0, 0, fmt.Errorf("cuda: loss of the anchors [%d, %d): %w", lo, hi, err)
 	}
 	return clean, mixed, nil
@@ -141,7 +150,7 @@ func (c *comparison) draw(s *share) {
 }
 
 // evaluate runs a share and adds up what it gives.
-func (c *comparison) evaluate(s *share, grad engine.Gradients) (clean, mixed float64, err error) {
+func (c *comparison) evaluate(s *share, finish func(*share, uintptr) (float64, float64, error)) (clean, mixed float64, err error) {
 	n := c.net
 	if err := n.memory.fit(&c.tables, int64(len(s.tables))); err != nil {
 		return 0, 0, err
@@ -157,7 +166,7 @@ func (c *comparison) evaluate(s *share, grad engine.Gradients) (clean, mixed flo
 	if err := c.run(s.commands, slab.address); err != nil {
 		return 0, 0, err
 	}
-	return c.bring(s, slab.address, grad)
+	return finish(s, slab.address)
 }
 
 // bring waits for a share and carries its results home.

@@ -121,6 +121,21 @@ func (g *gradients) summand(lo, hi int) error {
 	return g.zero(g.address(lo), 4*count, g.net.device.main)
 }
 
+// checkRange asks the card whether a summand was too large.
+func (g *gradients) checkRange() error {
+	d, flag := g.net.device, g.exact.flag
+	if err := d.check(cu.MemcpyDtoHAsync(unsafe.Pointer(&flag[0]), g.flagAddress(), 4, d.main), "settling sums"); err != nil {
+		return err
+	}
+	if err := d.check(d.main.Synchronize(), "settling sums"); err != nil {
+		return err
+	}
+	if flag[0] != 0 {
+		return exact.ErrRange
+	}
+	return nil
+}
+
 // send lets a range go that the main stream has been told to compute, and delivers what has arrived
 // meanwhile. While sums are made, a range goes only if the caller wants to hear of it.
 func (g *gradients) send(h handOver) error {

@@ -14,7 +14,10 @@ import (
 	"github.com/metrixml/metrix/model"
 )
 
-var _ engine.Updater = (*network)(nil)
+var (
+	_ engine.Updater = (*network)(nil)
+	_ engine.Settler = (*network)(nil)
+)
 
 // updates moves parameters on the card. Reduced gradients arrive on a stream of their own, which waits
 // for the update before; the main stream waits for them.
@@ -118,6 +121,37 @@ func (n *network) Reduced(lo int, x []float32) error {
 		return fmt.Errorf("cuda: updating: there is no rule, or no parameters [%d, %d)", lo, lo+len(x))
 	}
 	return n.device.visit(func() error { return u.arrivals.send(u.gradients.address+4*uintptr(lo), bytesOf(x)) })
+}
+
+// Settle implements engine.Settler.
+func (n *network) Settle(lo, hi int, clip float64) error {
+	if n.updates == nil {
+		return fmt.Errorf("cuda: settling sums: there is no rule")
+	}
+	return n.inExactRange(lo, hi, func() error {
+		if err := n.updates.settle(lo, hi, float32(clip)); err != nil {
+			return err
+		}
+		return n.out.checkRange()
+	})
+}
+
+// settle makes gradients of the sums [lo, hi), on the main stream: the update before, which reads
+// gradients there too, is over by then.
+func (u *updates) settle(lo, hi int, clip float32) error {
+	n, count := u.net, int64(hi-lo)
+	b := &builder{}
+	gradients := place{space: ofGrads, at: 4 * int64(lo)}
+	b.call("exact_float32", kernels.Each(count), gradients, place{space: onSlab, at: 8 * int64(lo)}, count)
+	if clip > 0 {
+		b.call("clip_value", kernels.Each(count), gradients, clip, count)
+	}
+	r := &run{net: n, half: &half{commands: b.commands}}
+	r.base[ofGrads], r.base[onSlab] = u.gradients.address, uintptr(n.out.sumAddress(0))
+	if err := r.do(0, len(b.commands)); err != nil {
+		return err
+	}
+	return n.out.zero(n.out.sumAddress(lo), 8*count, n.device.main)
 }
 
 // Update implements engine.Updater.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/metrixml/metrix/engine"
 	"github.com/metrixml/metrix/internal/draw"
+	"github.com/metrixml/metrix/internal/exact"
 	"github.com/metrixml/metrix/metrix"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -182,6 +183,37 @@ func compareShares(t *testing.T, comparison engine.Comparison, l *metrix.Loss, b
 		}
 		seen[r] = got
 	}
+	if s, ok := comparison.(engine.Summer); ok {
+		compareSums(t, s, b, mix, ranges)
+	}
+}
+
+// compareSums holds exact sums of shares to those of package exact over what Share gives.
+func compareSums(t *testing.T, s engine.Summer, b metrix.Batch, mix metrix.Mix, ranges [][2]int) {
+	empty := emptyShare(b, mix).grad
+	sums := func() engine.Sums {
+		return engine.Sums{Rows: make([]int64, len(empty.Rows)), Proxies: make([]int64, len(empty.Proxies)), Mixed: make([]int64, len(empty.Mixed))}
+	}
+	want, got := sums(), sums()
+	for _, r := range ranges {
+		x := emptyShare(b, mix)
+		var err error
+		x.clean, x.mixed, err = s.Share(x.grad, r[0], r[1])
+		require.NoError(t, err)
+		require.NoError(t, exact.Add(want.Rows, x.grad.Rows, len(ranges)))
+		require.NoError(t, exact.Add(want.Proxies, x.grad.Proxies, len(ranges)))
+		require.NoError(t, exact.Add(want.Mixed, x.grad.Mixed, len(ranges)))
+		clean, mixed, err := s.Sum(r[0], r[1], len(ranges))
+		require.NoError(t, err)
+		assert.Equal(t, x.clean, clean)
+		assert.Equal(t, x.mixed, mixed)
+	}
+	require.NoError(t, s.Collect(got))
+	assert.Equal(t, want, got)
+	require.NoError(t, s.Collect(engine.Sums{}), "what nobody wants")
+	_, _, err := s.Sum(ranges[0][0], ranges[0][1], 1<<40)
+	require.NoError(t, err)
+	assert.ErrorIs(t, s.Collect(got), exact.ErrRange, "a limit below every gradient")
 }
 
 // closeTo compares by the greatest value.
