@@ -27,7 +27,7 @@ func (t *trainer) backward(ctx context.Context, g *generation, b *batch, clean t
 		switch {
 		case headOnly:
 			err = propagate(i, nil)
-		case i < g.own.Count-1:
+		case t.device.settles || i < g.own.Count-1:
 			err = errors.Join(propagate(i, nil), t.contributeParams(t.layout.trunk))
 		default:
 			o := t.startOverlap(ctx, g)

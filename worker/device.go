@@ -53,6 +53,7 @@ func (t *trainer) backwardBoth(tp tape, dOut []float32, opt engine.Backward) err
 func (t *trainer) beginSums(g *generation) error {
 	trunk, rest := t.layout.trunk.hi, t.layout.tail.hi-t.layout.trunk.hi
 	d, onDevice := t.net.(engine.Accumulator)
+	t.device.settles = t.settles(g)
 	need := trunkSums(trunk, g.own.Count)
 	if onDevice {
 		need = trunk // where the device collects its sums
@@ -89,13 +90,17 @@ func (t *trainer) contributeParams(p part) error {
 	return t.contribute(p)
 }
 
-// endSums brings what is left of the sums to the host.
+// endSums brings what is left of the sums to the host, or makes gradients of them where they are.
 func (t *trainer) endSums() error {
 	d, ok := t.net.(engine.Accumulator)
 	if !ok {
 		return nil
 	}
-	return errors.Join(diverged(d.Collect(t.layout.head.lo, t.layout.head.hi)), d.Accumulate(nil, 0))
+	end := func() error { return d.Collect(t.layout.head.lo, t.layout.head.hi) }
+	if t.device.settles {
+		end = t.settle
+	}
+	return errors.Join(diverged(end()), d.Accumulate(nil, 0))
 }
 
 // bucket is what this worker contributes to a bucket of the trunk, of whose last shard all gradients are

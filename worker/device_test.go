@@ -18,15 +18,16 @@ type deviceEngine struct {
 	engine.Engine
 	shares   *atomic.Int64 // of the loss that its nets have evaluated
 	embedded *atomic.Int64 // images that its nets have taken as bytes, and embedded
+	settled  *atomic.Int64 // gradients that its nets have made of sums
 }
 
 func onDevice() deviceEngine {
-	return deviceEngine{gorgonia.New(), new(atomic.Int64), new(atomic.Int64)}
+	return deviceEngine{gorgonia.New(), new(atomic.Int64), new(atomic.Int64), new(atomic.Int64)}
 }
 
 func (e deviceEngine) Open(m *model.Network, mem engine.Memory, opt engine.Options) (engine.Net, error) {
 	d := &deviceNet{shares: e.shares, memory: mem, params: m.Params, grads: make([]float32, len(mem.Grads)), weights: make([]float32, len(mem.Params)), stale: true}
-	d.embedded = e.embedded
+	d.embedded, d.settled = e.embedded, e.settled
 	inner := mem
 	inner.Grads, inner.Params = d.grads, d.weights
 	net, err := e.Engine.Open(m, inner, opt)
@@ -148,8 +149,11 @@ func TestSameRunOnADevice(t *testing.T) {
 			device := onDevice()
 			got, gotResult := trainOn(t, device, 1, r, 1)
 			requireSameRun(t, want, got, wantResult, gotResult)
+			settled := device.settled.Load()
+			require.NotZero(t, settled, "a worker alone has no gradients on the host")
 			got, gotResult = trainOn(t, device, 1, r, r.Batch.Shards)
 			requireSameRun(t, want, got, wantResult, gotResult)
+			require.Equal(t, settled, device.settled.Load(), "a worker of several has")
 			shares := 2 * int64(r.Train.Steps) * int64(r.Batch.Shards)
 			if name == lossOnHost {
 				shares = 0

@@ -77,3 +77,31 @@ func (t *trainer) compare(grad metrix.Gradient, b metrix.Batch, mix metrix.Mix, 
 	clean, mixed, err := t.comparison.Share(engine.Gradients{Rows: grad.Embeddings, Proxies: grad.Proxies, Mixed: grad.Mixed}, lo, hi)
 	return metrix.Value{Clean: clean, Mixed: mixed, Total: clean + mix.Weight*mixed}, err
 }
+
+// summer is the loss on a device that sums there what shards give; nil where the host adds to that.
+func (t *trainer) summer() engine.Summer {
+	if t.semi != nil {
+		return nil
+	}
+	s, _ := t.comparison.(engine.Summer)
+	return s
+}
+
+// sumShards does for evaluateLoss what it does shard by shard, on a device: one block of sums comes home.
+func (t *trainer) sumShards(g *generation, s engine.Summer, b metrix.Batch, mix metrix.Mix, mixed *mixing) error {
+	anchors := metrix.NumAnchors(t.form, b)
+	for i := range g.own.Count {
+		shard := int(g.own.First) + i
+		clean, blend, err := s.Sum(anchors*shard/t.shards, anchors*(shard+1)/t.shards, t.shards)
+		total := clean + mix.Weight*blend
+		if err := errors.Join(err, t.addTail(tailClean, clean), t.addTail(tailMixed, total-clean)); err != nil {
+			return err
+		}
+	}
+	first := t.layout.trunk.hi
+	sums := engine.Sums{Rows: t.rowAcc, Proxies: t.acc[t.layout.proxies.lo-first : t.layout.proxies.hi-first]}
+	if mixed != nil {
+		sums.Mixed = mixed.acc
+	}
+	return diverged(s.Collect(sums))
+}

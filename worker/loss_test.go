@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/metrixml/metrix/engine"
 	"github.com/metrixml/metrix/engine/gorgonia"
+	"github.com/metrixml/metrix/internal/exact"
 	"github.com/metrixml/metrix/metrix"
 )
 
@@ -23,6 +25,8 @@ type deviceLoss struct {
 	shares *atomic.Int64
 	batch  metrix.Batch
 	mix    metrix.Mix
+	sums   engine.Sums
+	failed error // of a summand
 }
 
 // Comparison refuses what is no sum over pairs.
@@ -43,6 +47,7 @@ func (d *deviceNet) Comparison(l engine.Loss) (engine.Comparison, error) {
 }
 
 func (d *deviceLoss) Begin(b engine.Batch) error {
+	d.sums, d.failed = engine.Sums{Rows: make([]int64, len(b.Rows)), Proxies: make([]int64, len(b.Proxies))}, nil
 	d.batch = metrix.Batch{Embeddings: slices.Clone(b.Rows), Labels: b.Labels, Dim: b.Dim, Proxies: slices.Clone(b.Proxies)}
 	m := b.Mix
 	d.mix = metrix.Mix{Weight: m.Weight, Hardest: m.Hardest, Lambda: m.Lambda, PerPair: m.PerPair}
@@ -50,6 +55,7 @@ func (d *deviceLoss) Begin(b engine.Batch) error {
 		d.mix.Pairs = metrix.AnchorNegative
 	}
 	if r := m.Rows; r != nil {
+		d.sums.Mixed = make([]int64, len(r.Rows))
 		d.mix.Rows = &metrix.MixedRows{Embeddings: slices.Clone(r.Rows), First: r.First, Second: r.Second, Lambda: r.Lambda}
 	}
 	return nil
@@ -61,7 +67,29 @@ func (d *deviceLoss) Share(grad engine.Gradients, lo, hi int) (clean, mixed floa
 	return v.Clean, v.Mixed, err
 }
 
-var _ engine.Comparer = (*deviceNet)(nil)
+func (d *deviceLoss) Sum(lo, hi, n int) (clean, mixed float64, err error) {
+	grad := engine.Gradients{Rows: make([]float32, len(d.sums.Rows)), Proxies: make([]float32, len(d.sums.Proxies))}
+	if d.mix.Rows != nil {
+		grad.Mixed = make([]float32, len(d.sums.Mixed))
+	}
+	clean, mixed, err = d.Share(grad, lo, hi)
+	d.failed = errors.Join(d.failed, exact.Add(d.sums.Rows, grad.Rows, n), exact.Add(d.sums.Proxies, grad.Proxies, n), exact.Add(d.sums.Mixed, grad.Mixed, n))
+	return clean, mixed, err
+}
+
+func (d *deviceLoss) Collect(acc engine.Sums) error {
+	for i, x := range [][]int64{acc.Rows, acc.Proxies, acc.Mixed} {
+		for k, v := range [][]int64{d.sums.Rows, d.sums.Proxies, d.sums.Mixed}[i] {
+			x[k] += v
+		}
+	}
+	return d.failed
+}
+
+var (
+	_ engine.Comparer = (*deviceNet)(nil)
+	_ engine.Summer   = (*deviceLoss)(nil)
+)
 
 // Where the loss is evaluated is decided before the first step, and said.
 func TestPlaceOfTheLoss(t *testing.T) {

@@ -109,6 +109,9 @@ func (t *trainer) evaluateLoss(g *generation, b *batch, mixed *mixing) error {
 	if err != nil {
 		return err
 	}
+	if s := t.summer(); s != nil {
+		return t.sumShards(g, s, batch, mix, mixed)
+	}
 	for shard := g.own.First; shard < g.own.First+run.Shard(g.own.Count); shard++ {
 		clear(t.rowGrads)
 		clear(proxies)

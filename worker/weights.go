@@ -17,6 +17,7 @@ type weightsOnDevice struct {
 	state          *engine.State // views of t.optimizer's block
 	ahead          bool          // the device has been updated since the copies were made
 	behind         bool          // the host's copies have been written since
+	settles        bool          // the sums of this step become gradients on the device, see settles
 }
 
 // prepareDevice hands the network's parameters to a net that updates them itself.
@@ -98,6 +99,23 @@ func (t *trainer) sendsEarly() bool {
 	return t.device.Updater != nil && !(t.cfg.Recipe.Optimizer.ClipNorm > 0)
 }
 
+// settles reports whether the sums of a generation become gradients where they are: this worker is alone,
+// and nothing need be known of all gradients before one is clipped. They never come to the host then, and
+// t.sums does not hold them.
+func (t *trainer) settles(g *generation) bool {
+	_, ok := t.net.(engine.Settler)
+	return ok && g.world == 1 && t.sendsEarly()
+}
+
+// settle makes gradients of the device's sums, clipped by value.
+func (t *trainer) settle() error {
+	active := t.layout.params
+	if t.headOnly() {
+		active = t.layout.head
+	}
+	return t.net.(engine.Settler).Settle(active.lo, active.hi, t.cfg.Recipe.Optimizer.ClipValue)
+}
+
 // reduced takes note that gradients of the trunk have been summed over all workers.
 func (t *trainer) reduced(p part) error {
 	if !t.sendsEarly() {
@@ -119,8 +137,10 @@ func (t *trainer) optimize(active part) error {
 	lr := t.schedule.LR(int64(t.step), t.sampler.StepsPerEpoch())
 	if t.device.Updater != nil {
 		network := part{rest.lo, t.layout.params.hi}
-		if err := t.device.Reduced(network.lo, network.of(t.sums)); err != nil {
-			return err
+		if !t.device.settles {
+			if err := t.device.Reduced(network.lo, network.of(t.sums)); err != nil {
+				return err
+			}
 		}
 		first, last, err := optim.Active(t.device.groups, optim.Range{Lo: active.lo, Hi: network.hi})
 		if err != nil {

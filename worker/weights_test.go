@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,6 +14,7 @@ import (
 	"github.com/metrixml/metrix/coordinator/api"
 	"github.com/metrixml/metrix/engine"
 	"github.com/metrixml/metrix/engine/gorgonia"
+	"github.com/metrixml/metrix/internal/exact"
 	"github.com/metrixml/metrix/optim"
 	"github.com/metrixml/metrix/run"
 )
@@ -22,9 +24,18 @@ type deviceUpdates struct {
 	optimizer optim.Optimizer // nil until Optimize
 	groups    []optim.Group
 	reduced   []float32
+	settled   *atomic.Int64 // gradients that have never been on the host
 }
 
-var _ engine.Updater = (*deviceNet)(nil)
+var _ engine.Settler = (*deviceNet)(nil)
+
+func (d *deviceNet) Settle(lo, hi int, clip float64) error {
+	d.settled.Add(int64(hi - lo))
+	exact.Float32(d.reduced[lo:hi], d.summed[lo:hi])
+	optim.ClipValue(d.reduced[lo:hi], clip)
+	clear(d.summed[lo:hi])
+	return d.overrun
+}
 
 // noNumbers are n gradients that spoil what is moved by them.
 func noNumbers(n int) []float32 { return slices.Repeat([]float32{float32(math.NaN())}, n) }
@@ -87,8 +98,13 @@ func TestSameUpdatesOnADevice(t *testing.T) {
 			t.Parallel()
 			r := parse(t, append(set, "train.steps=6")...)
 			want, wantResult := trainOn(t, gorgonia.New(), 1, r, 1)
-			got, gotResult := trainOn(t, onDevice(), 1, r, 2)
-			requireSameRun(t, want, got, wantResult, gotResult)
+			for _, workers := range []int{1, 2} {
+				device := onDevice()
+				got, gotResult := trainOn(t, device, 1, r, workers)
+				requireSameRun(t, want, got, wantResult, gotResult)
+				alone := workers == 1 && r.Optimizer.ClipNorm == 0
+				require.Equal(t, alone, device.settled.Load() > 0, "gradients that were not on the host")
+			}
 		})
 	}
 }
