@@ -25,7 +25,29 @@ func Networks(t testing.TB) []*model.Network {
 		require.NoError(t, err)
 		networks = append(networks, m)
 	}
-	return networks
+	return append(networks, windows(t))
+}
+
+// windows is a network of windows of 3 x 3 pixels, which engines have special ways for: with every
+// padding, over pictures and channels that fill no tile and no vector.
+func windows(t testing.TB) *model.Network {
+	trunk := []model.Layer{
+		&model.Conv{Name: "outside", In: 5, Out: 20, Kernel: 3, Stride: 1, Pad: 2, Bias: true},
+		&model.GroupNorm{Name: "gn1", Channels: 20, Groups: 4},
+		&model.ReLU{},
+		&model.Conv{Name: "inside", In: 20, Out: 17, Kernel: 3, Stride: 1, Bias: true},
+		&model.Residual{Name: "same", Main: []model.Layer{
+			&model.Conv{Name: "up", In: 17, Out: 33, Kernel: 3, Stride: 1, Pad: 1},
+			&model.BatchNorm{Name: "bn1", Channels: 33},
+			&model.ReLU{},
+			&model.Conv{Name: "down", In: 33, Out: 17, Kernel: 3, Stride: 1, Pad: 1},
+		}},
+		&model.Conv{Name: "stride", In: 17, Out: 18, Kernel: 3, Stride: 2, Pad: 1, Bias: true},
+	}
+	head := []model.Layer{&model.AvgMaxPool{}, &model.Linear{Name: "embedding", In: 18, Out: 5, Bias: true}, &model.L2Norm{}}
+	m, err := model.Assemble("windows", model.Shape{C: 5, H: 13, W: 18}, trunk, head)
+	require.NoError(t, err)
+	return m
 }
 
 // pieces is a network of what the built architectures do not have.

@@ -51,7 +51,7 @@ func Run(t *testing.T, open func() engine.Engine, tol Tolerance) {
 	}
 	runContract(t, open, tol)
 	if tol.SameBits {
-		t.Run("bits", func(t *testing.T) { testBits(t, open, Networks(t)[:4]) })
+		t.Run("bits", func(t *testing.T) { testBits(t, open, append(Networks(t)[:4], windows(t))) })
 	}
 }
 
@@ -63,6 +63,7 @@ func runContract(t *testing.T, open func() engine.Engine, tol Tolerance) {
 	t.Run("ready", func(t *testing.T) { testReady(t, open(), bottlenecks(t)) })
 	t.Run("skip", func(t *testing.T) { testSkip(t, open(), m) })
 	t.Run("only", func(t *testing.T) { testWritesNothingElse(t, open(), m) })
+	t.Run("keeper", func(t *testing.T) { testKeeper(t, open(), windows(t)) })
 	t.Run("misuse", func(t *testing.T) { testMisuse(t, open(), m) })
 	t.Run("growth", func(t *testing.T) { testGrowth(t, open(), m) })
 }

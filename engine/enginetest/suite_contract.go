@@ -133,6 +133,39 @@ func testSkip(t *testing.T, e engine.Engine, m *model.Network) {
 	assert.Equal(t, want.grads, b.mem.Grads)
 }
 
+// testKeeper checks that an engine that keeps copies takes over what it is told of, in every mode and
+// whichever mode it has seen before, and that it does so again and again. What it does with changes that
+// nobody reports is its own affair.
+func testKeeper(t *testing.T, e engine.Engine, m *model.Network) {
+	b := openBench(t, e, m, 2)
+	keeper, ok := b.net.(engine.Keeper)
+	if !ok {
+		t.Skip("this engine keeps no copies that it needs to be told about")
+	}
+	const n = 2
+	x, _ := inputs(m, model.Trunk, n)
+	forward := func(net engine.Net, mode engine.Mode) []float32 {
+		tape, err := net.Forward(model.Trunk, mode, x, n)
+		require.NoError(t, err)
+		defer tape.Release()
+		return clone(tape.Out())
+	}
+	for round, mode := range []engine.Mode{engine.Train, engine.Eval, engine.Frozen, engine.Eval, engine.Train, engine.Frozen} {
+		for i := range b.mem.Params {
+			b.mem.Params[i] *= 1.25
+		}
+		for i := range b.mem.Buffers {
+			b.mem.Buffers[i] = b.mem.Buffers[i]*1.25 + 0.125
+		}
+		keeper.Changed()
+		net, err := e.Open(m, b.mem, engine.Options{Threads: 2})
+		require.NoError(t, err)
+		assert.Equal(t, forward(net, mode), forward(b.net, mode), "round %d", round)
+		assert.Equal(t, forward(net, mode), forward(b.net, mode), "round %d, nothing has changed", round)
+		require.NoError(t, net.Close())
+	}
+}
+
 // testWritesNothingElse checks that the caller's other memory stays as it is.
 func testWritesNothingElse(t *testing.T, e engine.Engine, m *model.Network) {
 	b := openBench(t, e, m, 2)

@@ -81,6 +81,9 @@ func (tr *Trainer) forward(t testing.TB, x []float32) (trunks, heads []engine.Ta
 func (tr *Trainer) Step(t testing.TB, x []float32, lr float64) float64 {
 	clear(tr.Memory.Grads)
 	clear(tr.dRows)
+	if k, ok := tr.net.(engine.Keeper); ok {
+		k.Changed()
+	}
 	trunks, heads := tr.forward(t, x)
 	b := metrix.Batch{Embeddings: tr.Rows, Labels: tr.Labels, Dim: tr.model.Dim}
 	v, err := tr.loss.Evaluate(metrix.Gradient{Embeddings: tr.dRows}, b, tr.mix, 0, len(tr.Labels))

@@ -37,6 +37,7 @@ type convolution struct {
 	packed  [2]region // by direction
 	hash    [2]uint64 // of the parameters in packed
 	fresh   [2]bool   // packed holds the parameters of that hash
+	seen    [2]uint64 // network.version at the last look at the parameters
 	digest  []uint64
 	factor  []float32 // of fold, by output channel
 	offset  []float32 // bias of fold
@@ -113,9 +114,22 @@ func (c *convolution) claim(direction int) error {
 	return nil
 }
 
+// current says that the caller, who reports changes, has reported none since the last refresh.
+func (c *convolution) current(net *network, directions int) bool {
+	for d := range directions {
+		if !c.fresh[d] || c.seen[d] != net.version {
+			return false
+		}
+	}
+	return net.told
+}
+
 // refresh brings the packed weights up to date with the parameters. It costs one read of the
-// parameters when they have not changed since the last call.
+// parameters when they have not changed since the last call, none if the caller reports changes.
 func (c *convolution) refresh(w *worker, net *network, directions int) {
+	if c.current(net, directions) {
+		return
+	}
 	x := net.param(c.w)
 	if c.fold != nil {
 		c.refold(net)
@@ -129,6 +143,7 @@ func (c *convolution) refresh(w *worker, net *network, directions int) {
 	from := floats(x)
 	for d := range directions {
 		if c.fresh[d] && c.hash[d] == hash {
+			c.seen[d] = net.version
 			continue
 		}
 		if c.fold != nil {
@@ -140,7 +155,7 @@ func (c *convolution) refresh(w *worker, net *network, directions int) {
 			w.fail(c.name, status)
 			return
 		}
-		c.hash[d], c.fresh[d] = hash, true
+		c.hash[d], c.fresh[d], c.seen[d] = hash, true, net.version
 	}
 }
 

@@ -109,6 +109,31 @@ func TestParametersAreReadAtEachForward(t *testing.T) {
 	}
 }
 
+// Once the caller reports changes, a forward reads no parameters to look for them.
+func TestReportedChangesAreTrusted(t *testing.T) {
+	e := available(t)
+	m, err := model.Build(model.Spec{Arch: "conv4", Side: 16, Dim: 16, Norm: "batch"})
+	require.NoError(t, err)
+	mem := memoryOf(m)
+	m.Init(mem.Params, mem.Buffers, 2)
+	net, err := e.Open(m, mem, engine.Options{Threads: 1})
+	require.NoError(t, err)
+	defer net.Close()
+	x := noise(m.Input.Size())
+	forward := func() []float32 {
+		tape, err := net.Forward(model.Trunk, engine.Eval, x, 1)
+		require.NoError(t, err)
+		defer tape.Release()
+		return append([]float32(nil), tape.Out()...)
+	}
+	net.(engine.Keeper).Changed()
+	before := forward()
+	mem.Params[0]++
+	assert.Equal(t, before, forward(), "nobody said that something changed")
+	net.(engine.Keeper).Changed()
+	assert.NotEqual(t, before, forward())
+}
+
 func TestRefusals(t *testing.T) {
 	e := available(t)
 	for want, l := range map[string]model.Layer{

@@ -22,6 +22,17 @@ type network struct {
 	convs    map[convKey]*convolution
 	dIn      []float32
 	closed   bool
+
+	told    bool   // the caller reports changes of parameters and running statistics
+	version uint64 // of these, as reported
+}
+
+var _ engine.Keeper = (*network)(nil)
+
+// Changed implements engine.Keeper.
+func (net *network) Changed() {
+	net.told = true
+	net.version++
 }
 
 // convKey tells the convolutions of a network apart: the same layer has other weights in Eval mode.
