@@ -56,8 +56,9 @@ func (c *contribution) Finish(others []int64, lo int) error {
 			return err
 		}
 		sums := c.sums[lo+from:][:len(block)]
-		exact.Float32(sums, block)
-		optim.ClipValue(sums[:min(len(sums), max(0, c.gradients-lo-from))], c.clip)
+		if largest := exact.Float32(sums, block); float64(largest) > c.clip {
+			optim.ClipValue(sums[:min(len(sums), max(0, c.gradients-lo-from))], c.clip)
+		}
 	}
 	return nil
 }

@@ -244,9 +244,9 @@ func (t *trainer) prepareOptimizer(r *recipe.Recipe) (err error) {
 	_, trunk := t.network.StageRange(model.Trunk)
 	t.layout = layOut(trunk, t.network.NumParams(), proxies, t.network.NumBuffers())
 	n := t.layout.proxies.hi
-	t.weights = make([]float32, n)
+	t.weights = inHugePages(make([]float32, n))
 	t.buffers = make([]float32, t.network.NumBuffers())
-	t.sums = make([]float32, t.layout.tail.hi)
+	t.sums = inHugePages(make([]float32, t.layout.tail.hi))
 	t.rows = make([]float32, t.sampler.Rows()*t.dim)
 	t.rowGrads = make([]float32, len(t.rows))
 	t.rowAcc = make([]int64, len(t.rows))
@@ -262,6 +262,7 @@ func (t *trainer) prepareOptimizer(r *recipe.Recipe) (err error) {
 	if t.optimizer, err = optim.New(cfg, n, groups); err != nil {
 		return err
 	}
+	inHugePages(t.optimizer.Block())
 	mem := engine.Memory{
 		Params: t.layout.params.of(t.weights), Grads: t.layout.params.of(t.sums),
 		Buffers: t.buffers, BufferSums: t.layout.buffers.of(t.sums),

@@ -53,5 +53,7 @@ func Of(v float64, n int) (int64, error) {
 // Value converts a sum back.
 func Value(sum int64) float64 { return float64(sum) * Unit }
 
-// Float32 writes the sums of acc to dst.
-func Float32(dst []float32, acc []int64) { toFloat32(dst, acc) }
+// Float32 writes the sums of acc to dst and returns the largest magnitude among them.
+func Float32(dst []float32, acc []int64) (largest float32) {
+	return math.Float32frombits(toFloat32(dst, acc))
+}

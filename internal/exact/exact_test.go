@@ -100,8 +100,7 @@ func TestVectorsEqualThePlainLoops(t *testing.T) {
 			got[i] = got[i]<<(i%17) + int64(i)
 		}
 		a, b := make([]float32, n), make([]float32, n)
-		toFloat32(a, got)
-		toFloat32Plain(b, got)
+		require.Equal(t, toFloat32Plain(b, got), toFloat32(a, got), "largest of %d", n)
 		require.Equal(t, b, a, "%d to float32", n)
 	}
 }

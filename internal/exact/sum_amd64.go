@@ -23,7 +23,7 @@ func setAVX512(dst *int64, x *float32, n int, largest *[stride]uint32)
 func addAVX512(acc *int64, x *float32, n int, largest *[stride]uint32)
 
 //go:noescape
-func float32AVX512(dst *float32, acc *int64, n int)
+func float32AVX512(dst *float32, acc *int64, n int, largest *[stride]uint32)
 
 // whole is how many of n elements the vector loops do.
 func whole(n int) int {
@@ -53,10 +53,12 @@ func add(acc []int64, x []float32) (largest uint32) {
 	return max(largest, addPlain(acc[n:len(x)], x[n:]))
 }
 
-func toFloat32(dst []float32, acc []int64) {
+func toFloat32(dst []float32, acc []int64) (largest uint32) {
 	n := whole(len(acc))
 	if n > 0 {
-		float32AVX512(&dst[:n][0], &acc[0], n)
+		var lanes [stride]uint32
+		float32AVX512(&dst[:n][0], &acc[0], n, &lanes)
+		largest = slices.Max(lanes[:])
 	}
-	toFloat32Plain(dst[n:len(acc)], acc[n:])
+	return max(largest, toFloat32Plain(dst[n:len(acc)], acc[n:]))
 }

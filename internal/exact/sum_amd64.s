@@ -75,12 +75,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func float32AVX512(dst *float32, acc *int64, n int)
-TEXT ·float32AVX512(SB), NOSPLIT, $0-24
+// func float32AVX512(dst *float32, acc *int64, n int, largest *[16]uint32)
+TEXT ·float32AVX512(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ acc+8(FP), SI
 	MOVQ n+16(FP), CX
+	MOVQ largest+24(FP), DX
+	VPBROADCASTD magnitude<>(SB), Z0
 	VBROADCASTSD unit<>(SB), Z1
+	VMOVDQU32 (DX), Z2
 
 next:
 	SUBQ $16, CX
@@ -91,12 +94,15 @@ next:
 	VMULPD Z1, Z5, Z5
 	VCVTPD2PS Z4, Y4
 	VCVTPD2PS Z5, Y5
-	VMOVUPS Y4, (DI)
-	VMOVUPS Y5, 32(DI)
+	VINSERTF64X4 $1, Y5, Z4, Z4
+	VMOVUPS Z4, (DI)
+	VPANDD Z0, Z4, Z4
+	VPMAXUD Z4, Z2, Z2
 	ADDQ $128, SI
 	ADDQ $64, DI
 	JMP  next
 
 done:
+	VMOVDQU32 Z2, (DX)
 	VZEROUPPER
 	RET
