@@ -49,15 +49,6 @@ func (g *generation) span(rank int) (lo, hi int) {
 	return lo, lo + g.rowsOf[rank]
 }
 
-// owner is the rank that owns a row of the batch.
-func (g *generation) owner(row int) int {
-	rank := 0
-	for row -= g.rowsOf[0]; row >= 0; row -= g.rowsOf[rank] {
-		rank++
-	}
-	return rank
-}
-
 // batchParts is the number of floats of each rank's rows of the batch, width floats a row.
 func (g *generation) batchParts(width int) []int {
 	parts := make([]int, g.world)
