@@ -46,6 +46,7 @@ type convolve struct {
 	layer     string
 	x, w, y   place
 	add       bool
+	finish    *finish // only forward; nil for a plain convolution
 }
 
 // convShape is what a convolution costs and how it is computed depends on. Its fields are in pixels,
@@ -156,6 +157,12 @@ func (b *builder) emit(c command, places ...place) {
 // call emits a kernel. Arguments are buffers (nil for a null pointer), places, or numbers and structs
 // of the very types of the kernel.
 func (b *builder) call(kernel string, g kernels.Geometry, args ...any) {
+	l, places := newLaunch(kernel, g, args...)
+	b.emit(command{launch: l}, places...)
+}
+
+// newLaunch is call's kernel, with the places that it works on.
+func newLaunch(kernel string, g kernels.Geometry, args ...any) (*launch, []place) {
 	l := &launch{kernel: kernel, geometry: g}
 	var places []place
 	for _, a := range args {
@@ -174,7 +181,7 @@ func (b *builder) call(kernel string, g kernels.Geometry, args ...any) {
 		}
 		places = append(places, l.args[len(l.args)-1].place)
 	}
-	b.emit(command{launch: l}, places...)
+	return l, places
 }
 
 // typed is the name of a kernel for the type of v.

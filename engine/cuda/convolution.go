@@ -36,12 +36,14 @@ type planKey = convShape
 
 // convPlan is the descriptors of a convolution, and the algorithm of each direction once it is chosen.
 type convPlan struct {
-	shape     convShape
-	x, w, y   uintptr
-	conv      [3]uintptr // by direction, for each has its own math
-	chosen    [3]bool
-	algorithm [3]int32
-	workspace [3]int64
+	shape      convShape
+	x, w, y    uintptr
+	offset     uintptr    // descriptor of a value for each channel
+	unfinished bool       // cuDNN refuses to finish it: a kernel does
+	conv       [3]uintptr // by direction, for each has its own math
+	chosen     [3]bool
+	algorithm  [3]int32
+	workspace  [3]int64
 }
 
 // maxPlans bounds the descriptors kept, which are a few hundred bytes each.
@@ -87,9 +89,13 @@ func (p *convPlan) describe(n *dnn) error {
 	for _, t := range []struct {
 		descriptor *uintptr
 		c, h, w    int
-	}{{&p.x, s.c, s.h, s.w}, {&p.y, s.k, s.oh, s.ow}} {
+	}{{&p.x, s.c, s.h, s.w}, {&p.y, s.k, s.oh, s.ow}, {&p.offset, s.k, 1, 1}} {
+		rows := s.n
+		if t.descriptor == &p.offset {
+			rows = 1
+		}
 		do(n.f.newTensor, uintptr(unsafe.Pointer(t.descriptor)))
-		do(n.f.setTensor, *t.descriptor, nhwc, kind, uintptr(s.n), uintptr(t.c), uintptr(t.h), uintptr(t.w))
+		do(n.f.setTensor, *t.descriptor, nhwc, kind, uintptr(rows), uintptr(t.c), uintptr(t.h), uintptr(t.w))
 	}
 	do(n.f.newFilter, uintptr(unsafe.Pointer(&p.w)))
 	do(n.f.setFilter, p.w, kind, nhwc, uintptr(s.k), uintptr(s.c), uintptr(s.kernel), uintptr(s.kernel))
@@ -108,7 +114,7 @@ func (p *convPlan) describe(n *dnn) error {
 // free gives the descriptors back.
 func (p *convPlan) free(n *dnn) {
 	for function, list := range map[uintptr][]uintptr{
-		n.f.freeTensor: {p.x, p.y}, n.f.freeFilter: {p.w}, n.f.freeConv: p.conv[:],
+		n.f.freeTensor: {p.x, p.y, p.offset}, n.f.freeFilter: {p.w}, n.f.freeConv: p.conv[:],
 	} {
 		for _, d := range list {
 			if d != 0 {
@@ -219,6 +225,25 @@ func (p *convPlan) run(n *dnn, c *convolve, algorithm int32, x, w, y, workspace 
 	status := n.device.driver.call(n.f.run[c.direction], n.handle, one, o[0], a, o[1], b, p.conv[c.direction],
 		uintptr(algorithm), workspace, uintptr(bytes), beta, o[2], out)
 	return n.check(status, "layer %s, %s", c.layer, directions[c.direction])
+}
+
+// finishes lets cuDNN do a convolution and what comes behind it, a ReLU at the end, in one, and says whether it
+// did. Which types and shapes it does this for is not in its documentation for every version, so it is
+// asked once for each; what it refuses a kernel does from then on.
+func (p *convPlan) finishes(n *dnn, c *convolve, x, w, y, offset, residual, workspace uintptr) bool {
+	if p.unfinished || !c.finish.relu || n.relu == 0 {
+		return false
+	}
+	one, scale := uintptr(unsafe.Pointer(&n.one[0])), uintptr(unsafe.Pointer(&n.one[1]))
+	if residual != 0 {
+		scale = one
+	} else {
+		residual = y // is not read, but must be somewhere
+	}
+	status := n.device.driver.call(n.f.finish, n.handle, one, p.x, x, p.w, w, p.conv[forward], uintptr(p.algorithm[forward]),
+		workspace, uintptr(p.workspace[forward]), scale, p.y, residual, p.offset, offset, n.relu, p.y, y)
+	p.unfinished = status != 0
+	return status == 0
 }
 
 // most algorithms that are measured: cuDNN's estimate is good enough to leave the others out.

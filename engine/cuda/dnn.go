@@ -18,6 +18,7 @@ type dnn struct {
 	cache   *algorithms
 	plans   map[planKey]*convPlan
 	one     [2]float32 // 1 and 0, that cuDNN reads by address
+	relu    uintptr    // its descriptor; 0 if cuDNN cannot finish convolutions
 	f       dnnFunctions
 }
 
@@ -28,6 +29,8 @@ type dnnFunctions struct {
 	newFilter, setFilter, freeFilter                 uintptr
 	newConv, setConv, setMath, freeConv              uintptr
 	algorithms, workspace, run                       [3]uintptr // by direction
+	newActivation, setActivation, freeActivation     uintptr    // these and finish may be missing
+	finish                                           uintptr
 }
 
 // oldestDNN is the first cuDNN with convolutions of bfloat16 in its legacy interface.
@@ -54,7 +57,25 @@ func openDNN(d *device, opt Options, stream uintptr) (*dnn, error) {
 		n.math = defaultMath
 	}
 	n.cache = openAlgorithms(opt.CacheDir, fmt.Sprintf("%s, CUDA %d, cuDNN %d, math %d", d.model, d.version, n.version, n.math), d.logger)
+	n.describeReLU()
 	return n, n.check(d.driver.call(n.f.setStream, n.handle, stream), "giving cuDNN a stream")
+}
+
+// describeReLU readies finishes; without it kernels do what that does.
+func (n *dnn) describeReLU() {
+	const relu, propagateNaN = 1, 1
+	f, call := &n.f, n.device.driver.call
+	if f.newActivation == 0 || f.setActivation == 0 || f.freeActivation == 0 || f.finish == 0 {
+		return
+	}
+	if call(f.newActivation, uintptr(unsafe.Pointer(&n.relu))) != 0 {
+		n.relu = 0
+		return
+	}
+	if call(f.setActivation, n.relu, relu, propagateNaN) != 0 { // its last argument, a double, is not a ReLU's
+		call(f.freeActivation, n.relu)
+		n.relu = 0
+	}
 }
 
 func (n *dnn) lookUp(lib probe.Library) error {
@@ -79,6 +100,12 @@ func (n *dnn) lookUp(lib probe.Library) error {
 		if *target = lib.Function(name); *target == 0 {
 			return &Error{Unavailable, fmt.Sprintf("%s lacks %s: install cuDNN 9 or 8", lib.Path, name)}
 		}
+	}
+	for name, target := range map[string]*uintptr{
+		"cudnnCreateActivationDescriptor": &f.newActivation, "cudnnSetActivationDescriptor": &f.setActivation,
+		"cudnnDestroyActivationDescriptor": &f.freeActivation, "cudnnConvolutionBiasActivationForward": &f.finish,
+	} {
+		*target = lib.Function(name)
 	}
 	return nil
 }
@@ -119,6 +146,9 @@ func (n *dnn) close() {
 		p.free(n)
 	}
 	clear(n.plans)
+	if n.relu != 0 {
+		n.device.driver.call(n.f.freeActivation, n.relu)
+	}
 	if n.handle != 0 {
 		n.device.driver.call(n.f.destroy, n.handle)
 	}

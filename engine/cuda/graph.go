@@ -112,6 +112,14 @@ func (g *graph) value(s model.Shape, bf16 bool) *value {
 // layers adds a list of layers. Where a ReLU follows what can do it on the way, it is fused.
 func (g *graph) layers(layers []model.Layer, x *value) (*value, error) {
 	for i := 0; i < len(layers); i++ {
+		if conv, bn := g.folds(layers[i:]); bn != nil {
+			_, relu := first(layers[i+2:]).(*model.ReLU)
+			x, i = g.folded(conv, bn, x, nil, relu), i+1
+			if relu {
+				i++
+			}
+			continue
+		}
 		_, relu := first(layers[i+1:]).(*model.ReLU)
 		var err error
 		switch l := layers[i].(type) {
@@ -185,7 +193,10 @@ func (g *graph) norm(l model.Layer, x, other *value, relu bool) *value {
 func (g *graph) residual(l *model.Residual, x *value, relu bool) (*value, error) {
 	main := l.Main
 	var last model.Layer
-	if n := len(main); n > 0 {
+	conv, bn := g.folds(main[max(len(main)-2, 0):])
+	if n := len(main); bn != nil {
+		main = main[:n-2]
+	} else if n > 0 {
 		switch main[n-1].(type) {
 		case *model.BatchNorm, *model.GroupNorm:
 			main, last = main[:n-1], main[n-1]
@@ -199,8 +210,14 @@ func (g *graph) residual(l *model.Residual, x *value, relu bool) (*value, error)
 	if err != nil {
 		return nil, err
 	}
+	if bn != nil {
+		if y.bf16 != short.bf16 {
+			return nil, g.differentTypes(l)
+		}
+		return g.folded(conv, bn, y, short, relu), nil
+	}
 	if y.bf16 != short.bf16 || y.channels != short.channels {
-		return nil, fmt.Errorf("layer %s adds branches of different types: this engine computes it in f32 only", l.Name)
+		return nil, g.differentTypes(l)
 	}
 	if last != nil {
 		return g.norm(last, y, short, relu), nil
@@ -209,6 +226,10 @@ func (g *graph) residual(l *model.Residual, x *value, relu bool) (*value, error)
 	sum.keep = relu
 	g.ops = append(g.ops, &joinOp{a: y, b: short, y: sum, relu: relu})
 	return sum, nil
+}
+
+func (g *graph) differentTypes(l *model.Residual) error {
+	return fmt.Errorf("layer %s adds branches of different types: this engine computes it in f32 only", l.Name)
 }
 
 func (g *graph) relu(x *value) *value {

@@ -9,6 +9,8 @@ type layout struct {
 	precision Precision
 	weights   map[model.Ref]*weights
 	packs     []*pack
+	folds     []*fold
+	folded    int64 // bytes of the copies of folds
 }
 
 // weights is the copy of one convolution's weight.

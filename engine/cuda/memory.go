@@ -18,6 +18,7 @@ const (
 	ofGrads                // the flat block of gradients
 	ofSums                 // of batch statistics
 	ofWeights              // convolution weights as cuDNN reads them, by type
+	ofFolded               // the same with the batch norms behind them, for Eval
 	ofWork                 // the workspace of cuDNN and cuBLAS
 	ofBatch                // rows that the loss compares
 	ofTables               // which of them with which

@@ -59,9 +59,11 @@ func open(d *device, m *model.Network, mem engine.Memory, opt engine.Options, ow
 			_ = n.free() // the first error is told
 		}
 	}()
-	for _, s := range []model.Stage{model.Trunk, model.Head} { // so that every convolution is known
-		if _, err := newGraph(n.layout, s, engine.Frozen); err != nil {
-			return nil, err
+	for _, s := range []model.Stage{model.Trunk, model.Head} {
+		for _, mode := range []engine.Mode{engine.Frozen, engine.Eval} { // so that every convolution is known
+			if _, err := newGraph(n.layout, s, mode); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := n.claim(); err != nil {
@@ -208,6 +210,11 @@ func (n *network) ready(k key, out bool) (*tape, *run, error) {
 	}
 	if err := n.refresh(k.stage); err != nil {
 		return nil, nil, err
+	}
+	if k.mode == engine.Eval {
+		if err := n.fold(k.stage); err != nil {
+			return nil, nil, err
+		}
 	}
 	t, err := n.newTape(p, out)
 	if err != nil {

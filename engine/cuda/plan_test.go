@@ -105,7 +105,11 @@ func operands(t *testing.T, known map[string][]parameter, c command) (read, writ
 	case c.conv != nil:
 		switch v := c.conv; v.direction {
 		case forward:
-			return []place{v.x, v.w}, []place{v.y}
+			if f := v.finish; f != nil {
+				read, written = operands(t, known, command{launch: f.launch})
+				require.Equal(t, []place{v.y}, written, "what is finished is what the convolution writes")
+			}
+			return append(read, v.x, v.w), []place{v.y}
 		case backwardData:
 			if v.add {
 				read = append(read, v.x)

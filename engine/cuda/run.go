@@ -115,7 +115,15 @@ func (r *run) convolve(c *convolve) error {
 	if err != nil {
 		return err
 	}
-	return p.run(n, c, p.algorithm[c.direction], r.address(c.x), r.address(c.w), r.address(c.y), r.base[ofWork], p.workspace[c.direction])
+	x, w, y := r.address(c.x), r.address(c.w), r.address(c.y)
+	if c.finish != nil && p.finishes(n, c, x, w, y, r.address(c.finish.offset), r.address(c.finish.residual), r.base[ofWork]) {
+		return nil
+	}
+	err = p.run(n, c, p.algorithm[c.direction], x, w, y, r.base[ofWork], p.workspace[c.direction])
+	if err != nil || c.finish == nil {
+		return err
+	}
+	return r.launch(c.finish.launch)
 }
 
 // scratch is where a kernel's arguments lie while it is launched; the driver copies them.

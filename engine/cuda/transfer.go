@@ -104,11 +104,12 @@ func (d *device) destroy(events []cu.Event) (first error) {
 // watch finds out which parameters and statistics the caller has changed since the last call, by a hash
 // of every chunk: reading them costs less than sending them.
 type watch struct {
-	seed    maphash.Seed
-	chunks  []chunk
-	version [2]int  // by stage: how many different parameters have been there
-	told    bool    // the caller says when something changes
-	changed [2]bool // by stage: it has said so
+	seed     maphash.Seed
+	chunks   []chunk
+	version  [2]int  // by stage: how many different parameters have been there
+	told     bool    // the caller says when something changes
+	changed  [2]bool // by stage: it has said so
+	unfolded [2]bool // by stage: parameters or statistics have changed since batch norms were folded
 }
 
 // chunk is floats [lo, hi) of a block.
@@ -124,7 +125,7 @@ type chunk struct {
 const chunkFloats = 1 << 18
 
 func newWatch(m *model.Network) *watch {
-	w := &watch{seed: maphash.MakeSeed()}
+	w := &watch{seed: maphash.MakeSeed(), unfolded: [2]bool{true, true}}
 	for _, s := range []model.Stage{model.Trunk, model.Head} {
 		lo, hi := m.StageRange(s)
 		for ; lo < hi; lo += chunkFloats {
@@ -159,6 +160,7 @@ func (n *network) refresh(s model.Stage) error {
 			return err
 		}
 		weights = weights || c.space == ofParams
+		n.watch.unfolded[s] = true
 	}
 	if weights {
 		if err := n.convert(s); err != nil {
@@ -224,5 +226,32 @@ func (n *network) convert(s model.Stage) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// fold brings the convolutions of a stage that Eval mode computes with up to date.
+func (n *network) fold(s model.Stage) (err error) {
+	if !n.watch.unfolded[s] || n.layout.folded == 0 {
+		return nil
+	}
+	if n.fixed[ofFolded].address == 0 {
+		if n.fixed[ofFolded], err = n.memory.get(n.layout.folded); err != nil {
+			return err
+		}
+	}
+	b := &builder{g: &graph{layout: n.layout}}
+	for _, f := range n.layout.folds {
+		if f.stage(n.model) == s {
+			f.emit(b)
+		}
+	}
+	r := &run{net: n, half: &half{commands: b.commands}}
+	for s, x := range n.fixed {
+		r.base[s] = x.address
+	}
+	if err := r.do(0, len(b.commands)); err != nil {
+		return err
+	}
+	n.watch.unfolded[s] = false
 	return nil
 }

@@ -229,6 +229,7 @@ func (n *network) moved(lo, hi int) error {
 	for _, s := range []model.Stage{model.Trunk, model.Head} {
 		if from, to := n.model.StageRange(s); max(from, lo) < min(to, hi) {
 			n.watch.version[s]++
+			n.watch.unfolded[s] = true
 			if err := n.convert(s); err != nil {
 				return err
 			}

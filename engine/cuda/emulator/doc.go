@@ -18,7 +18,8 @@
 //
 // # Switches, read from the environment at every call
 //
-//	METRIX_EMULATOR_FAIL        nodevice, olddriver, oom:BYTES, xid:LAUNCH, cudnn, cublas; several by commas
+//	METRIX_EMULATOR_FAIL        nodevice, olddriver, oom:BYTES, xid:LAUNCH, cudnn, cublas, finish; several
+//	                            by commas
 //	METRIX_EMULATOR_ORDER       late: work runs only when somebody waits for it; reverse: blocks and
 //	                            threads run last to first; or both
 //	METRIX_EMULATOR_MEMORY      bytes of the card (4 GiB)

@@ -94,6 +94,12 @@ KERNEL(group_backward_sums, (float* sums, const float* partial, const float* wei
 // If dresidual is not null it receives g. dx or dresidual may be dy.
 KERNEL_T(norm_backward_apply, (T* dx, T* dresidual, const T* dy, const T* y, const T* x, const float* mean, const float* inverse, const float* weight, const float* sums, int area, int c, int groups))
 
+// A convolution's weights with the batch norm with running statistics behind it: dst = KRSC of w x factor, offset[k] =
+// beta - mean factor, + conv_bias factor (may be null), with factor = gamma / sqrt(variance + eps). each(k * taps * padded)
+KERNEL_T(fold, (T* dst, T* offset, const float* w, const float* conv_bias, const float* gamma, const float* beta, const float* mean, const float* variance, float eps, int k, int c, int taps, int padded))
+// y[row][channel] += offset[channel], + residual (may be null), then max(., 0) if relu is not 0. each(rows * c)
+KERNEL_T(finish_convolution, (T* y, const T* offset, const T* residual, i64 rows, int c, int relu))
+
 // ---- bias ----
 
 // y[row][channel] += bias[channel]. each(rows * c)

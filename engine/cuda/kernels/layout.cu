@@ -94,6 +94,33 @@ template <class T> __device__ void weightsBody(T* dst, const float* src, const i
 }
 BOTH(weights, weightsBody, (T* dst, const float* src, const i64* table, int count, i64 total), (dst, src, table, count, total))
 
+template <class T>
+__device__ void foldBody(T* dst, T* offset, const float* w, const float* convBias, const float* gamma, const float* beta,
+                         const float* mean, const float* variance, float eps, int k, int c, int taps, int padded) {
+    const i64 total = (i64)k * taps * padded;
+    for (i64 i = first(); i < total; i += stride()) {
+        const int channel = (int)(i % padded), tap = (int)(i / padded % taps), out = (int)(i / padded / taps);
+        const float factor = __fdiv_rn(gamma[out], __fsqrt_rn(variance[out] + eps));
+        dst[i] = From<T>::of(channel < c ? __fmul_rn(w[((i64)out * c + channel) * taps + tap], factor) : 0.0f);
+        if (channel == 0 && tap == 0) {
+            const float bias = convBias != nullptr ? convBias[out] : 0.0f;
+            offset[out] = From<T>::of(__fadd_rn(beta[out], __fmul_rn(__fadd_rn(bias, -mean[out]), factor)));
+        }
+    }
+}
+BOTH(fold, foldBody,
+     (T* dst, T* offset, const float* w, const float* conv_bias, const float* gamma, const float* beta, const float* mean, const float* variance, float eps, int k, int c, int taps, int padded),
+     (dst, offset, w, conv_bias, gamma, beta, mean, variance, eps, k, c, taps, padded))
+
+template <class T> __device__ void finishConvolutionBody(T* y, const T* offset, const T* residual, i64 rows, int c, int relu) {
+    for (i64 i = first(); i < rows * c; i += stride()) {
+        float v = toFloat(y[i]) + toFloat(offset[i % c]);
+        if (residual != nullptr) v += toFloat(residual[i]);
+        y[i] = From<T>::of(relu ? rectify(v) : v);
+    }
+}
+BOTH(finish_convolution, finishConvolutionBody, (T* y, const T* offset, const T* residual, i64 rows, int c, int relu), (y, offset, residual, rows, c, relu))
+
 template <class T> __device__ void weightsGradientBody(float* dst, const T* src, int k, int c, int taps, int padded) {
     const i64 n = (i64)k * c * taps;
     for (i64 i = first(); i < n; i += stride()) {

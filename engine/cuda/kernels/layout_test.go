@@ -1,6 +1,7 @@
 package kernels_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -126,6 +127,68 @@ func TestWeightsOfANetworkAreConvertedAtOnce(t *testing.T) {
 			c.launch(a.name("weights_gradient"), kernels.Each(int64(len(oihw))), sum, part, int32(s.k), int32(s.c), int32(s.taps), int32(s.padded))
 			for j, v := range download[float32](c, sum) {
 				require.Equal(t, grads[j]+oihw[j], v)
+			}
+		}
+	})
+}
+
+// A folded convolution is the weights times the norm's factor, and what finishes it is what the norm adds.
+func TestNormsFoldIntoConvolutions(t *testing.T) {
+	each(t, func(t *testing.T, c *card, a activations) {
+		const k, channels, taps, padded, rows, eps = 6, 3, 4, 8, 5, 1e-5
+		w, bias, gamma, beta, mean := noise(1, k*channels*taps), noise(2, k), noise(3, k), noise(4, k), noise(5, k)
+		variance := noise(6, k)
+		for i, v := range variance {
+			variance[i] = v*v + 0.1
+		}
+		for _, biased := range []bool{true, false} {
+			dst, offset, convBias := a.room(c, k*taps*padded), a.room(c, k), buffer{}
+			if biased {
+				convBias = upload(c, bias)
+			}
+			c.launch(a.name("fold"), kernels.Each(k*taps*padded), dst, offset, upload(c, w), convBias, upload(c, gamma), upload(c, beta),
+				upload(c, mean), upload(c, variance), float32(eps), int32(k), int32(channels), int32(taps), int32(padded))
+			wantW, wantOffset := make([]float32, k*taps*padded), make([]float32, k)
+			for o := range k {
+				factor := float64(gamma[o]) / math.Sqrt(float64(variance[o])+eps)
+				shift := -float64(mean[o])
+				if biased {
+					shift += float64(bias[o])
+				}
+				wantOffset[o] = float32(float64(beta[o]) + shift*factor)
+				for tap := range taps {
+					for ch := range channels {
+						wantW[(o*taps+tap)*padded+ch] = float32(float64(w[(o*channels+ch)*taps+tap]) * factor)
+					}
+				}
+			}
+			nearly(t, wantW, a.get(c, dst), a.tolerance, "weights")
+			nearly(t, wantOffset, a.get(c, offset), a.tolerance, "offsets")
+		}
+		offset, add := a.put(c, beta)
+		residual, other := a.put(c, noise(7, rows*k))
+		for _, relu := range []bool{true, false} {
+			for _, joined := range []bool{true, false} {
+				y, x := a.put(c, noise(8, rows*k))
+				want, from := make([]float32, rows*k), buffer{}
+				if joined {
+					from = residual
+				}
+				for i := range want {
+					want[i] = x[i] + add[i%k]
+					if joined {
+						want[i] += other[i]
+					}
+					if relu {
+						want[i] = max(want[i], 0)
+					}
+				}
+				var flag int32
+				if relu {
+					flag = 1
+				}
+				c.launch(a.name("finish_convolution"), kernels.Each(rows*k), y, offset, from, int64(rows), int32(k), flag)
+				nearly(t, want, a.get(c, y), a.tolerance, "finished")
 			}
 		}
 	})

@@ -208,7 +208,26 @@ std::vector<float> backwardFilter(const Call &o) {
     return std::vector<float>(total.begin(), total.end());
 }
 
-int start(Handle *handle, const Call &call, int algorithm, void *workspace, size_t bytes) {
+// Finish is what comes behind a convolution: scale z + offset, then a ReLU.
+struct Finish {
+    float scale;
+    Tensor zd, offsetd;
+    const void *z, *offset;
+};
+
+void apply(const Finish &f, const Tensor &y, std::vector<float> &values) {
+    const auto offset = dense(f.offset, f.offsetd);
+    std::vector<float> z;
+    if (f.scale != 0) // 0: what is there is not read
+        z = dense(f.z, f.zd);
+    const size_t k = size_t(y.size[1]);
+    for (size_t i = 0; i < values.size(); i++) {
+        const float v = values[i] + (z.empty() ? 0 : f.scale * z[i]) + offset[i % k];
+        values[i] = v < 0 ? 0 : v;
+    }
+}
+
+int start(Handle *handle, const Call &call, int algorithm, void *workspace, size_t bytes, const Finish *finish = nullptr) {
     Lock lock(mutex());
     if (int e = fit(call.x, call.w, call.conv, call.y))
         return e;
@@ -221,11 +240,15 @@ int start(Handle *handle, const Call &call, int algorithm, void *workspace, size
     auto &t = operands[call.direction];
     if (!within(call.a, t[0]->extent()) || !within(call.b, t[1]->extent()) || !within(call.out, t[2]->extent()))
         return BadParam;
+    const Finish behind = finish == nullptr ? Finish{} : *finish;
+    const bool plain = finish == nullptr;
     const int failed = enqueue(handle->stream, [=] {
         if (needed > 0)
             memset(workspace, 0xff, needed); // nobody may rely on what it holds
         const Tensor &out = call.direction == Forward ? call.y : call.direction == BackwardData ? call.x : call.w;
-        const auto values = call.direction == Forward ? forward(call) : call.direction == BackwardData ? backwardData(call) : backwardFilter(call);
+        auto values = call.direction == Forward ? forward(call) : call.direction == BackwardData ? backwardData(call) : backwardFilter(call);
+        if (!plain)
+            apply(behind, out, values);
         put(call.out, out, values, call.alpha, call.beta);
         return 0;
     });
@@ -342,4 +365,35 @@ ENTRY(int) cudnnConvolutionBackwardData(Handle *h, const float *alpha, Tensor *w
 ENTRY(int) cudnnConvolutionBackwardFilter(Handle *h, const float *alpha, Tensor *xd, const void *x, Tensor *dyd, const void *dy, Convolution *c, int algorithm,
                                           void *workspace, size_t bytes, const float *beta, Tensor *dwd, void *dw) {
     return start(h, {BackwardFilter, *xd, *dwd, *dyd, *c, x, dy, dw, *alpha, *beta}, algorithm, workspace, bytes);
+}
+
+// Activation descriptors: a ReLU is all that is known.
+ENTRY(int) cudnnCreateActivationDescriptor(int **a) {
+    *a = new int(-1);
+    return Ok;
+}
+ENTRY(int) cudnnDestroyActivationDescriptor(int *a) {
+    delete a;
+    return Ok;
+}
+ENTRY(int) cudnnSetActivationDescriptor(int *a, int mode, int nan, double) {
+    if (nan < 0 || nan > 1)
+        return BadParam;
+    *a = mode;
+    return mode == 1 ? Ok : Unsupported;
+}
+
+ENTRY(int) cudnnConvolutionBiasActivationForward(Handle *h, const float *alpha, Tensor *xd, const void *x, Tensor *wd, const void *w, Convolution *c,
+                                                 int algorithm, void *workspace, size_t bytes, const float *scale, Tensor *zd, const void *z,
+                                                 Tensor *offsetd, const void *offset, const int *activation, Tensor *yd, void *y) {
+    if (failing("finish") > 0)
+        return Unsupported;
+    const int k = yd->size[1], size[4] = {1, k, 1, 1};
+    if (*activation != 1 || offsetd->type != yd->type || memcmp(offsetd->size, size, sizeof size) != 0 || zd->type != yd->type ||
+        memcmp(zd->size, yd->size, sizeof zd->size) != 0)
+        return BadParam;
+    if (!within(offset, offsetd->extent()) || !within(z, zd->extent()))
+        return BadParam;
+    const Finish f = {*scale, *zd, *offsetd, z, offset};
+    return start(h, {Forward, *xd, *wd, *yd, *c, x, w, y, *alpha, 0}, algorithm, workspace, bytes, &f);
 }
