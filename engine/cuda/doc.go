@@ -19,19 +19,31 @@
 // megabytes, from the last parameter to the first, on a second stream and into pinned memory, while the
 // first stream goes on (gradients.go).
 //
+// # Images
+//
+// Images come as bytes, on a stream of their own and into two places in turn, while the main stream
+// computes (feed.go). They are cut, mirrored and normalised with the bits of package dataset.
+//
 // # Loss
 //
 // A step's rows, proxies and mixed rows are brought to the card once (comparison.go). Each shard of anchors
 // is then a list of commands of its own (loss.go), planned from the labels and run like a program's: two
 // to six products by cuBLAS around the kernels that kernels.LossPlan lists, never a row for a mixed pair.
-// What goes back is the share's value and its gradient by all rows. Forms that are no sums over pairs are
+// What goes back is the share's value and its gradient by all rows; for a caller that wants exact sums over
+// shares, the value alone and in the end the sums (losssums.go). Forms that are no sums over pairs are
 // refused when the loss is prepared, and the host evaluates those.
 //
 // # Updates
 //
 // A caller that says how (engine.Updater) leaves the parameters to the card (updates.go): they, the moments
 // of the optimizer and the copies that cuDNN reads stay there, and reduced gradients arrive on a third
-// stream while the backward goes on. The host has parameters again when it fetches them.
+// stream while the backward goes on; or they are made of sums on the card, where nobody adds to these
+// (engine.Settler). The host has parameters again when it fetches them.
+//
+// # Evaluation
+//
+// In Eval mode a batch norm becomes part of the convolution before it (fold.go): copies of weights times
+// the norm's factor and an offset for each channel, made when parameters or statistics have changed.
 //
 // # Precision
 //
