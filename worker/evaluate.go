@@ -81,6 +81,16 @@ func Embed(ctx context.Context, dst []float32, net engine.Net, network *model.Ne
 
 // embedRows runs both stages in evaluation mode over n images.
 func embedRows(dst []float32, net engine.Net, pixels []float32, n int) error {
+	if j, ok := net.(engine.Joiner); ok {
+		features, rows, err := j.ForwardBoth(engine.Eval, pixels, n)
+		if err != nil {
+			return err
+		}
+		copy(dst, rows.Out())
+		features.Release()
+		rows.Release()
+		return nil
+	}
 	features, err := net.Forward(model.Trunk, engine.Eval, pixels, n)
 	if err != nil {
 		return err
