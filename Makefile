@@ -6,7 +6,7 @@ BENCH    ?= .
 PKG      ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check fuzz bench gpu gpu-test gpu-vet gpu-emulate gpu-check ptx ptx-check onednn-check onnx-check k8s-check clean
+.PHONY: help setup build demo test check fuzz bench gpu gpu-test gpu-vet gpu-emulate gpu-check ptx ptx-check onednn-check onnx-check kube-check clean
 
 help: ## explain the targets
 	@echo "metrix: train embedding networks with Metrix mixup on many workers"
@@ -70,8 +70,8 @@ onnx-check: ## run exported networks with onnxruntime from a Python package
 		{ python3 -m venv bin/onnx && bin/onnx/bin/pip install -q onnxruntime onnx numpy; }
 	METRIX_ONNXRUNTIME_PYTHON=$(CURDIR)/bin/onnx/bin/python $(GO) test -count=1 -v -run TestONNXRuntime ./weights/
 
-k8s-check: ## show the manifests to a real Kubernetes API server, built from its Go modules
-	@scripts/k8s-check.sh
+kube-check: ## show the manifests to a real Kubernetes API server, built from its Go modules
+	@scripts/kube-check.sh
 
 clean: ## remove what was built
 	rm -rf bin bench/out .gpu/lib .gpu/emulator

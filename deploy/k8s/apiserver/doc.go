@@ -3,5 +3,5 @@
 // cluster would refuse at `kubectl apply`, or when it makes the pods, is refused here.
 //
 // It is a module of its own, for an API server brings some two hundred others: neither `go test ./...` of
-// the repository nor its programs know of it. `make k8s-check` runs it.
+// the repository nor its programs know of it. `make kube-check` runs it.
 package apiserver
