@@ -28,7 +28,7 @@ func (s *source) newPictures(rows int) (*pictures, error) {
 	}
 	p.mirrored = make([]bool, rows)
 	var err error
-	p.pixels, p.free, err = s.device.Pin(rows * s.rowSize())
+	p.pixels, p.free, err = s.device.Pin(max(rows*s.rowSize(), 1)) // a worker may own no rows
 	return p, err
 }
 

@@ -26,6 +26,9 @@ var _ engine.Cropper = (*deviceNet)(nil)
 func (d *deviceNet) Pin(bytes int) ([]byte, func(), error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if bytes < 1 {
+		return nil, nil, errors.New("nothing to pin")
+	}
 	d.pinned++
 	return make([]byte, bytes), func() {
 		d.mu.Lock()

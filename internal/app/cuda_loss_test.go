@@ -44,7 +44,9 @@ func TestCUDALossOfARun(t *testing.T) {
 			}
 			cpu, one, two := filepath.Join(w.dir, "cpu"), filepath.Join(w.dir, "one"), filepath.Join(w.dir, "two")
 			require.NotContains(t, train(cpu, cpuEngine(size), 1), "the loss is evaluated")
-			require.Contains(t, train(one, "cuda", 1), c.said)
+			said := train(one, "cuda", 1)
+			require.Contains(t, said, c.said)
+			require.Contains(t, said, "images are mirrored and normalised where the network computes")
 			require.Contains(t, train(two, "cuda", 2), c.said)
 			requireSameLosses(t, one, two)
 			want, got := lossesOf(t, cpu), lossesOf(t, one)
