@@ -56,15 +56,19 @@ static inline uint16_t narrow_bf16(float x) {
 #define JOIN(a, b) JOIN2(a, b)
 #define NAME(x) JOIN(x, TYPE)
 
+#include "winograd.h"
+
 #define TYPE f32
 #define T float
 #include "typed.h"
+#include "winograd_typed.h"
 #undef T
 #undef TYPE
 
 #define TYPE bf16
 #define T uint16_t
 #include "typed.h"
+#include "winograd_typed.h"
 #undef T
 #undef TYPE
 
@@ -178,8 +182,6 @@ static void scale(void *const *p, const int64_t *n) {
         for (int64_t i = 0; i < n[1]; i++) dst[o * n[1] + i] = src[o * n[1] + i] * factor[o];
 }
 
-#include "winograd.h"
-
 #define BOTH(name) {#name, name##_f32, name##_bf16}
 #define ANY(name) {#name, name, name}
 
@@ -189,4 +191,5 @@ static const entry entries[] = {
     BOTH(l2), BOTH(l2_back), ANY(hash), ANY(unpack), ANY(fold), ANY(scale), {0, 0, 0},
 };
 
-const kernels KERNELS = {BLOCK, entries, winograd, winograd_weights, winograd_pack, winograd_scratch};
+const kernels KERNELS = {BLOCK, entries, {winograd_f32, winograd_bf16},
+        {winograd_weights_f32, winograd_weights_bf16}, winograd_pack, winograd_scratch};

@@ -20,7 +20,7 @@ typedef struct {
     dnnl_primitive_t primitive, pack; /* pack: plain f32 weights to this convolution's layout */
     layout src, weights, bias, dst, plain;
     int64_t weights_bytes, scratch_bytes, blocked;
-    int64_t winograd[8]; /* the numbers of its kernels, if it is one of those: rows > 0 */
+    int64_t winograd[8]; /* if it is one of those: the numbers of its kernels, rows > 0 first, and bf16 last */
     char error[160];
 } convolution;
 
@@ -143,15 +143,17 @@ static dnnl_status_t describe_weights(convolution *c, const geometry *g) {
     return c->blocked ? status : describe(c, g, NULL);
 }
 
-/* suits_winograd says whether a convolution is faster by Winograd's way, in all directions: not if most of
- * a tile would lie outside of the picture, nor if a picture is so small that reading 36 values of a kernel
- * instead of 9 costs more than is saved. It must not depend on the number of rows. */
+/* suits_winograd says whether a convolution is faster by Winograd's way: not if most of a tile would lie
+ * outside of the picture, nor, where kernels are read, if there are so many channels or so few tiles
+ * that reading 36 values of a kernel instead of 9 costs more than is saved, in time or memory. It must
+ * not depend on the number of rows. */
 static int suits_winograd(const geometry *g) {
-    const int64_t tiles = (g->out_height + 3) / 4 * ((g->out_width + 3) / 4);
-    if (best() == &kernels_plain || g->bf16 || g->plain_input || g->stride != 1 || g->pad > 2) return 0;
+    const int64_t tiles = (g->out_height + 3) / 4 * ((g->out_width + 3) / 4), size = g->in * g->out;
+    if (best() == &kernels_plain || g->plain_input || g->stride != 1 || g->pad > 2) return 0;
     if (g->kernel_height != 3 || g->kernel_width != 3) return 0;
     if (g->out_height != g->height + 2 * g->pad - 2 || g->out_width != g->width + 2 * g->pad - 2) return 0;
-    return g->out_height * g->out_width >= 8 * tiles && (tiles >= 4 || g->in * g->out <= 128 * 128);
+    if (g->out_height * g->out_width < 8 * tiles) return 0;
+    return g->direction == BACKWARD_WEIGHTS || size <= (tiles >= 4 ? 256 * 256 : 128 * 128);
 }
 
 /* by_winograd sets c up without oneDNN. */
@@ -159,7 +161,7 @@ static void by_winograd(convolution *c, const geometry *g) {
     const int64_t block = best()->block, in = (g->in + block - 1) / block * block, out = (g->out + block - 1) / block * block;
     const int back = g->direction == BACKWARD_DATA, weights = g->direction == BACKWARD_WEIGHTS;
     const int64_t n[8] = {g->rows, back ? g->out : g->in, back ? g->out_height : g->height, back ? g->out_width : g->width,
-            back ? g->in : g->out, back ? 2 - g->pad : g->pad, g->relu};
+            back ? g->in : g->out, back ? 2 - g->pad : g->pad, g->relu, g->bf16};
     memcpy(c->winograd, n, sizeof n);
     c->weights_bytes = in * out * (weights ? 9 : 36) * 4;
     c->scratch_bytes = best()->winograd_scratch(n, weights);
@@ -244,8 +246,9 @@ static int64_t execute(dnnl_primitive_t primitive, const int *ids, const layout 
 
 static void run_winograd(const convolution *c, void *const *p) {
     void *const there[] = {p[1], p[2], p[3], p[4], p[5]}, *const back[] = {p[4], p[2], NULL, p[1], p[5]};
-    if (c->direction == BACKWARD_WEIGHTS) best()->winograd_weights(there, c->winograd);
-    else best()->winograd(c->direction == FORWARD ? there : back, c->winograd);
+    const int64_t bf16 = c->winograd[7];
+    if (c->direction == BACKWARD_WEIGHTS) best()->winograd_weights[bf16](there, c->winograd);
+    else best()->winograd[bf16](c->direction == FORWARD ? there : back, c->winograd);
 }
 
 /* mx_conv_run: p = convolution, src, weights, bias or 0, dst, scratch. Backward passes write src or

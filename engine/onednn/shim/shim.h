@@ -22,8 +22,7 @@ typedef struct {
 typedef struct {
     int64_t block;
     const entry *entries; /* ends with a nameless entry */
-    /* Winograd's convolutions, where they are worth having: see winograd.h. */
-    kernel *winograd, *winograd_weights, *winograd_pack;
+    kernel *winograd[2], *winograd_weights[2], *winograd_pack; /* f32 and bf16: see winograd.h */
     int64_t (*winograd_scratch)(const int64_t *n, int weights);
 } kernels;
 
