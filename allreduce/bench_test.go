@@ -2,11 +2,14 @@ package allreduce
 
 import (
 	"fmt"
+	"math"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/metrixml/metrix/internal/draw"
 )
 
 // benchTransport is a way in which benchmarks connect ranks.
@@ -80,6 +83,41 @@ func benchAllReduce(b *testing.B, all []*Ring, n int) {
 	bus := func(seconds float64) float64 { return 4 * float64(n) / seconds * 2 * (ranks - 1) / ranks / 1e9 }
 	b.ReportMetric(bus(time.Since(start).Seconds()/float64(b.N)), "busGB/s")
 	b.ReportMetric(bus(best.Seconds()), "best-busGB/s")
+}
+
+// BenchmarkReduceScatterInt64 sums 25 million integers of the size of gradients among N ranks of this
+// process, and reports the megabytes that a rank sends. Run it with -benchtime=8x.
+func BenchmarkReduceScatterInt64(b *testing.B) {
+	for _, tc := range benchTransports(b) {
+		for _, world := range []int{2, 4} {
+			b.Run(fmt.Sprintf("%s/N=%d", tc.name, world), func(b *testing.B) {
+				benchReduceScatterInt64(b, rings(b, world, tc.open, defaultChunks), 25<<20)
+			})
+		}
+	}
+}
+
+func benchReduceScatterInt64(b *testing.B, all []*Ring, n int) {
+	x := make([][]int64, len(all))
+	for rank := range x {
+		r := draw.Of(1, draw.Test, uint64(rank))
+		x[rank] = make([]int64, n)
+		for i := range x[rank] {
+			x[rank][i] = int64(math.Ldexp(1e-3*r.Norm(), 44)) // as package exact has them
+		}
+	}
+	step := func() {
+		requireNone(b, together(all, func(rank int, r *Ring) error {
+			return r.ReduceScatterInt64(b.Context(), 1, "gradients", x[rank], even(n, len(all)))
+		}))
+	}
+	step() // meet, and fill the buffers
+	sent, cpu := all[0].Stats().BytesSent, cpuSeconds(b)
+	for b.Loop() {
+		step()
+	}
+	b.ReportMetric((cpuSeconds(b)-cpu)/float64(b.N)*1e3, "cpu-ms/op")
+	b.ReportMetric(float64(all[0].Stats().BytesSent-sent)/float64(b.N)/1e6, "sentMB/op")
 }
 
 // BenchmarkExchange moves 20 MB of float32 from each of 4 ranks to the others, evenly, as the feature
