@@ -14,7 +14,7 @@
 #           network's size, which lies in the system's memory: no JPEG, and no augmentation on either side
 #   files   both decode JPEG files of 256 pixels (libjpeg-turbo: apt-get install libturbojpeg0), cut, resize
 #           and mirror at random while the step before runs: PyTorch by Pillow on a thread of each process.
-#           Every image is new to ours in up to 9 timed steps: later its cache has some
+#           Ours keeps what it has decoded, so keep to few steps, in which little comes twice
 #
 # Ours is metrix train as a user runs it: worker processes, the broker and the coordinator.
 # The step before the timed ones, evaluations and checkpoints are in neither figure. The ring sums
