@@ -86,7 +86,7 @@ func (p *dryPlan) memory() []dryBytes {
 	items := []dryBytes{
 		{"parameters", 4 * int64(p.weights()), "4 bytes a parameter"},
 		{"gradients", 4 * int64(p.reduced()), "4 bytes a parameter or statistic"},
-		{"exact sums", 8 * int64(p.exactSums()), "8 bytes a parameter or statistic; where a worker has one shard, of the trunk only a part at a time"},
+		{"exact sums", 8 * int64(p.exactSums()), "8 bytes a parameter or statistic; none of the trunk where a worker has one shard"},
 		{"optimizer", p.optimizerBytes(), fmt.Sprintf("%d bytes a parameter", p.optimizerBytes()/int64(p.weights()))},
 		{"statistics", 4 * int64(p.network.NumBuffers()), "4 bytes each"},
 		{"embeddings", 16 * rows * dim, "row, gradient and exact sum of the whole batch: 16 bytes a number"},
