@@ -39,7 +39,7 @@ func (s *rowStore) put(at int, rows []float32) error {
 		return err
 	}
 	if _, err := s.file.WriteAt(floatBytes(rows), 4*int64(lo)); err != nil {
-		return fmt.Errorf("keeping rows that are mixed in %s: %w; --scratch names another folder", s.dir, err)
+		return fmt.Errorf("keeping rows that are mixed in %s: %w; worker --scratch names another folder", s.dir, err)
 	}
 	return nil
 }
@@ -70,7 +70,7 @@ func (s *rowStore) open() error {
 		err = os.Remove(s.file.Name())
 	}
 	if err != nil {
-		return fmt.Errorf("making a file for rows that are mixed in %s: %w; --scratch names another folder", s.dir, err)
+		return fmt.Errorf("making a file for rows that are mixed in %s: %w; worker --scratch names another folder", s.dir, err)
 	}
 	return nil
 }
