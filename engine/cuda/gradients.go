@@ -33,7 +33,7 @@ type gradients struct {
 type sums struct {
 	acc   []int64 // the caller's; nil while gradients go to Memory.Grads
 	card  piece
-	home  []int64 // pinned
+	home  []int64 // pinned; nil until sums come home
 	flag  []int32 // pinned
 	limit int32
 }
@@ -86,14 +86,13 @@ func (g *gradients) accumulate(acc []int64, summands int) error {
 		if e.card, err = n.memory.get(aligned(8*int64(params)) + flagBytes); err != nil {
 			return err
 		}
-		home, err := n.pinned.get(8*int64(params) + 4)
+		flag, err := n.pinned.get(4)
 		if err != nil {
 			n.memory.put(e.card)
 			e.card = piece{}
 			return err
 		}
-		e.home = unsafe.Slice((*int64)(pointer(home.address)), params)
-		e.flag = unsafe.Slice((*int32)(pointer(home.address+8*uintptr(params))), 1)
+		e.flag = unsafe.Slice((*int32)(pointer(flag.address)), 1)
 	}
 	e.limit = int32(math.Float32bits(float32(exact.Max(summands))))
 	if err := g.zero(g.sumAddress(0), e.card.bytes, n.device.main); err != nil {
@@ -169,6 +168,9 @@ func (g *gradients) event(list *[]cu.Event, i int) (cu.Event, error) {
 // carry lets the copy stream bring a range home.
 func (g *gradients) carry(h handOver) error {
 	d := g.net.device
+	if err := g.makeRoom(); err != nil {
+		return err
+	}
 	computed, err := g.event(&g.computed, len(g.sent))
 	if err != nil {
 		return err
@@ -188,6 +190,20 @@ func (g *gradients) carry(h handOver) error {
 		}
 	}
 	g.sent = append(g.sent, h)
+	return nil
+}
+
+// makeRoom pins the host's memory for sums when the first of them come home.
+func (g *gradients) makeRoom() error {
+	e, params := &g.exact, g.net.model.NumParams()
+	if e.acc == nil || e.home != nil {
+		return nil
+	}
+	home, err := g.net.pinned.get(8 * int64(params))
+	if err != nil {
+		return err
+	}
+	e.home = unsafe.Slice((*int64)(pointer(home.address)), params)
 	return nil
 }
 
