@@ -1,5 +1,9 @@
-// Package onednn is the fast CPU engine: convolutions by oneDNN, everything between them by small C
-// kernels, all called from Go without cgo.
+// Package onednn is the fast CPU engine: convolutions by oneDNN, those of 3 x 3 windows with stride 1 and
+// everything between them by small C kernels, all called from Go without cgo.
+//
+// The kernels for 3 x 3 windows are Winograd's (shim/winograd.h): a quarter of the multiplications, at
+// twice the rounding error, in single precision for activations of either precision. The shim chooses
+// them by the shape of a layer alone (suits_winograd).
 //
 // A stage becomes a graph of values and ops (graph.go), and the graph becomes sections of work
 // (builder.go). Within a section the rows of a call go in spans through several layers at a time, each

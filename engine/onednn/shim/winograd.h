@@ -15,8 +15,8 @@
  *     dg = G' (sum over tiles of (B' x B) * (A dy A')) G
  *
  * Each output is summed by itself over c in order, so its bits do not depend on how tiles are grouped.
- * P = 5/8 and Q = 3/2 need no rounding here, and their powers are near 1: errors are two to four times
- * those of a direct convolution (about 1e-6 of the size of y), where the usual 1 and 2 make ten.
+ * P = 5/8 and Q = 3/2 need no rounding here, and their powers are near 1: outputs are off by twice what
+ * a direct sum in order is (1e-6 to 2e-6 of their size), where the usual 1 and 2 make it four times.
  */
 static const float P1 = 0.625f, P2 = 0.625f * 0.625f, P3 = 0.625f * 0.625f * 0.625f;
 static const float Q1 = 1.5f, Q2 = 1.5f * 1.5f, Q3 = 1.5f * 1.5f * 1.5f;
@@ -209,7 +209,7 @@ static void winograd_pack(void *const *p, const int64_t *n) {
  * Backward to the kernels.
  */
 
-/* outer adds count tiles of v by those of d, a block each and at one point, to u, [BLOCK in][BLOCK out]. */
+/* outer adds the products of count tiles of v by those of d, a block each and at one point, to u, [BLOCK in][BLOCK out]. */
 static inline void outer(float *u, const float *v, const float *d, int64_t count, int first) {
     V sum[BLOCK];
 #pragma GCC unroll 16
