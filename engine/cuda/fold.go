@@ -39,8 +39,16 @@ func (l *layout) fold(c *model.Conv, bn *model.BatchNorm, x *value) *fold {
 	return f
 }
 
-// stage is the stage that a fold's parameters are of.
-func (f *fold) stage(m *model.Network) model.Stage { return m.Params[f.conv.W].Stage }
+// foldCommands make the folds of a stage.
+func (l *layout) foldCommands(s model.Stage) []command {
+	b := &builder{g: &graph{layout: l}}
+	for _, f := range l.folds {
+		if l.model.Params[f.conv.W].Stage == s {
+			f.emit(b)
+		}
+	}
+	return b.commands
+}
 
 // emit emits what makes a fold.
 func (f *fold) emit(b *builder) {

@@ -269,3 +269,31 @@ func TestPacksHaveNoGaps(t *testing.T) {
 		}
 	}
 }
+
+// Folds are made of parameters and statistics, one for each convolution with a batch norm behind it, next to
+// one another.
+func TestFoldsAreMadeOfParameters(t *testing.T) {
+	known, m := signatures(t), resnet50(t)
+	for _, precision := range []Precision{F32, BF16} {
+		l := newLayout(m, precision)
+		_, err := newGraph(l, model.Trunk, engine.Eval)
+		require.NoError(t, err)
+		commands := l.foldCommands(model.Trunk)
+		assert.Len(t, commands, 53)
+		assert.Empty(t, l.foldCommands(model.Head))
+		end := int64(0)
+		for _, c := range commands {
+			read, written := operands(t, known, c)
+			for _, p := range read {
+				assert.Contains(t, []space{ofParams, ofBuffers, nowhere}, p.space)
+			}
+			require.Len(t, written, 2)
+			for _, p := range written {
+				assert.Equal(t, ofFolded, p.space)
+				assert.GreaterOrEqual(t, p.at, end)
+				end = p.at + 1
+			}
+		}
+		assert.Less(t, end, l.folded)
+	}
+}

@@ -239,17 +239,12 @@ func (n *network) fold(s model.Stage) (err error) {
 			return err
 		}
 	}
-	b := &builder{g: &graph{layout: n.layout}}
-	for _, f := range n.layout.folds {
-		if f.stage(n.model) == s {
-			f.emit(b)
-		}
-	}
-	r := &run{net: n, half: &half{commands: b.commands}}
+	commands := n.layout.foldCommands(s)
+	r := &run{net: n, half: &half{commands: commands}}
 	for s, x := range n.fixed {
 		r.base[s] = x.address
 	}
-	if err := r.do(0, len(b.commands)); err != nil {
+	if err := r.do(0, len(commands)); err != nil {
 		return err
 	}
 	n.watch.unfolded[s] = false
