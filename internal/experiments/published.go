@@ -18,7 +18,7 @@ type schedule struct {
 // published returns the settings of the commands in the authors' README
 // (github.com/billpsomas/metrix), whose defaults are in main.py.
 func published(set, loss string, mixed bool) schedule {
-	fine := set == "cub" || set == "cars"
+	fine := set == "cub" || set == "cars" // fine-grained classes
 	switch {
 	case loss == "contrastive" && fine:
 		return schedule{lr: "1e-4", every: 10, factor: "0.1", epochs: 60, headOnly: 5, frozen: true}

@@ -99,15 +99,19 @@ func levelName(level string) string {
 
 // paperNotes say where the settings come from.
 func paperNotes(set Set, l loss, level string) []string {
+	fine := set.Folder == "cub" || set.Folder == "cars"
 	notes := []string{"The settings are those of the authors' commands for this set. They report the epoch that is best on the test " +
 		"images; metrix keeps that one (best) and the last."}
+	if l.file == "contrastive" && !fine {
+		notes[0] += " They train batch norm without mixing and freeze it with: compare at the same, too."
+	}
 	if l.file != "contrastive" {
 		notes[0] += " With this loss they train 60 epochs without mixing and 100 with it: compare at equal epochs, too."
 	}
 	if l.file == "multi_similarity" {
 		notes = append(notes, "To be confirmed: the constants of the loss, which are second hand.")
 	}
-	if set.Folder == "cub" || set.Folder == "cars" {
+	if fine {
 		notes = append(notes, "The 20 classes x 5 images of a batch are ours: the authors draw 100 images of this set whatever their classes.")
 	}
 	if l.proxies {
