@@ -68,20 +68,30 @@ record() {
 }
 
 # watch PID JOURNAL follows a run of ours and prints the processor seconds of the timed steps, and the
-# most that its live processes' peaks of memory added up to until then, in MiB.
+# most that its live processes' peaks of memory added up to until then, in MiB. It starts no program
+# while steps go on: that would take time from them.
 watch() {
-    local pid=$1 journal=$2 first='' last='' ticks done p kib most=0
+    local pid=$1 journal=$2 first='' last='' ticks done p kib most=0 line key value processes='' pause
+    local -a field
+    exec {pause}<> <(:)
     while kill -0 "$pid" 2>/dev/null; do
-        ticks=0 kib=0
-        done=$(grep -c '"learning_rate"' "$journal" 2>/dev/null) || done=${done:-0}
-        for p in "$pid" $(pgrep -P "$pid"); do
-            kib=$((kib + $(cat "/proc/$p/status" 2>/dev/null | awk '/VmHWM/ { n = $2 } END { print n + 0 }')))
-            ticks=$((ticks + $(sed 's/.*) //' "/proc/$p/stat" 2>/dev/null | awk '{ n = $12 + $13 } END { print n + 0 }')))
+        ticks=0 kib=0 done=0
+        [ ! -f "$journal" ] || while read -r line; do
+            [[ $line != *'"learning_rate"'* ]] || done=$((done + 1))
+        done <"$journal"
+        [ "$done" -gt 0 ] && [ -n "$processes" ] || processes="$pid $(pgrep -P "$pid" | tr '\n' ' ')"
+        for p in $processes; do
+            { read -r line <"/proc/$p/stat"; } 2>/dev/null || continue
+            read -r -a field <<<"${line##*) }"
+            ticks=$((ticks + field[11] + field[12]))
+            { while read -r key value _; do
+                [ "$key" != VmHWM: ] || kib=$((kib + value))
+            done <"/proc/$p/status"; } 2>/dev/null || true
         done
         [ -n "$last" ] || [ "$kib" -le "$most" ] || most=$kib
         [ -n "$first" ] || [ "$done" -lt 1 ] || first=$ticks
         [ -n "$last" ] || [ "$done" -le "$steps" ] || last=$ticks
-        sleep 0.2
+        read -r -t 0.2 -u "$pause" || true
     done
     echo "$first $last $(getconf CLK_TCK) $most" | awk '{ print ($2 - $1) / $3, int($4 / 1024) }'
 }

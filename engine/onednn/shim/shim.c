@@ -153,7 +153,7 @@ static int suits_winograd(const geometry *g) {
     if (g->kernel_height != 3 || g->kernel_width != 3) return 0;
     if (g->out_height != g->height + 2 * g->pad - 2 || g->out_width != g->width + 2 * g->pad - 2) return 0;
     if (g->out_height * g->out_width < 8 * tiles) return 0;
-    return g->direction == BACKWARD_WEIGHTS || size <= (tiles >= 4 ? 256 * 256 : 128 * 128);
+    return g->direction == BACKWARD_WEIGHTS || size <= (tiles >= 4 && !g->bf16 ? 256 * 256 : 128 * 128);
 }
 
 /* by_winograd sets c up without oneDNN. */
