@@ -42,8 +42,8 @@ func All() []Experiment {
 	var out []Experiment
 	for _, set := range Sets() {
 		for _, l := range losses() {
-			for i := range levels() {
-				out = append(out, paper(set, l, i))
+			for place, level := range levels() {
+				out = append(out, paper(set, l, place, level))
 			}
 		}
 	}
@@ -51,9 +51,8 @@ func All() []Experiment {
 	return append(out, memory(sop), recallAtK(sop))
 }
 
-// paper is a cell of the paper's table of results.
-func paper(set Set, l loss, place int) Experiment {
-	level := levels()[place]
+// paper is a cell of the paper's table of results, at a level with a place in levels.
+func paper(set Set, l loss, place int, level string) Experiment {
 	e := Experiment{
 		Set: set, Loss: l.name, Kind: "baseline", Method: "with the " + l.name + " loss, without mixing",
 		loss: l.recipe, mix: "{level: none}", classes: 20, images: 5, shards: 4, proxies: l.proxies, passes: 1,
