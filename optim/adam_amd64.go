@@ -1,11 +1,6 @@
 package optim
 
-import "sync"
-
-// vectors reports whether the processor has what updateAVX needs.
-var vectors = sync.OnceValue(hasAVX)
-
-func hasAVX() bool
+import "golang.org/x/sys/cpu"
 
 // updateAVX is updatePlain of n elements, a multiple of 8, eight at a time: each operation rounds as
 // there, so that the bits are the same.
@@ -15,7 +10,7 @@ func updateAVX(c *adamConstants, params, grads, mean, square *float32, n int)
 
 func (c *adamConstants) update(params, grads, mean, square []float32) {
 	done := 0
-	if vectors() {
+	if cpu.X86.HasAVX {
 		if done = len(params) &^ 7; done > 0 {
 			updateAVX(c, &params[0], &grads[:done][0], &mean[:done][0], &square[:done][0], done)
 		}

@@ -49,22 +49,3 @@ next:
 done:
 	VZEROUPPER
 	RET
-
-// func hasAVX() bool
-TEXT ·hasAVX(SB), NOSPLIT, $0-1
-	MOVL $1, AX
-	XORL CX, CX
-	CPUID
-	MOVB $0, ret+0(FP)
-	ANDL $0x18000000, CX // AVX, and the system saves its registers
-	CMPL CX, $0x18000000
-	JNE  no
-	XORL CX, CX
-	XGETBV
-	ANDL $6, AX
-	CMPL AX, $6
-	JNE  no
-	MOVB $1, ret+0(FP)
-
-no:
-	RET

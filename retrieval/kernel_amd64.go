@@ -1,5 +1,7 @@
 package retrieval
 
+import "golang.org/x/sys/cpu"
+
 // dotSixRows computes six rows against one panel; dim >= 1.
 //
 //go:noescape
@@ -10,12 +12,9 @@ func dotSixRows(dst *float32, stride int, rows, panel *float32, dim int)
 //go:noescape
 func dotOneRow(dst, row, panel *float32, dim int)
 
-// hasAVX asks the processor and the operating system.
-func hasAVX() bool
-
 // dotKernel returns the fastest inner product of this machine.
 func dotKernel() kernel {
-	if hasAVX() {
+	if cpu.X86.HasAVX {
 		return dotAVX
 	}
 	return dotPlain

@@ -88,23 +88,3 @@ next:
 	VMOVUPS Y1, 32(DI)
 	VZEROUPPER
 	RET
-
-// func hasAVX() bool
-// The processor has AVX and XSAVE, and the operating system keeps the wide registers.
-TEXT ·hasAVX(SB), NOSPLIT, $0-1
-	MOVB $0, ret+0(FP)
-	MOVL $1, AX
-	XORL CX, CX
-	CPUID
-	ANDL $(1<<27 | 1<<28), CX
-	CMPL CX, $(1<<27 | 1<<28)
-	JNE  no
-	XORL CX, CX
-	XGETBV
-	ANDL $6, AX
-	CMPL AX, $6
-	JNE  no
-	MOVB $1, ret+0(FP)
-
-no:
-	RET

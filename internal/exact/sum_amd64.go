@@ -2,15 +2,11 @@ package exact
 
 import (
 	"slices"
-	"sync"
 
 	"golang.org/x/sys/cpu"
 )
 
-// vectors reports whether the processor converts 64-bit integers eight at a time. Sixteen elements are
-// the step of the loops below, which compute what the plain ones do, bit by bit.
-var vectors = sync.OnceValue(func() bool { return cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ })
-
+// stride is the step in elements of the loops below, which compute what the plain ones do, bit by bit.
 const stride = 16
 
 // The vector loops over n elements, a multiple of stride; largest collects the bits of the largest
@@ -25,9 +21,9 @@ func addAVX512(acc *int64, x *float32, n int, largest *[stride]uint32)
 //go:noescape
 func float32AVX512(dst *float32, acc *int64, n int, largest *[stride]uint32)
 
-// whole is how many of n elements the vector loops do.
+// whole is how many of n elements the vector loops do: they need conversions of 64-bit integers.
 func whole(n int) int {
-	if !vectors() {
+	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512DQ {
 		return 0
 	}
 	return n &^ (stride - 1)
