@@ -179,6 +179,9 @@ func (t *trainer) restore() error {
 	return nil
 }
 
+// ErrPretrained says that the weights that a recipe names cannot be taken, by no worker.
+var ErrPretrained = errors.New("model.pretrained cannot be used")
+
 // loadPretrained starts the network from the weights that a recipe names. The embedding layer is left
 // at its random start where they have none of its shape.
 func (t *trainer) loadPretrained() error {
@@ -188,11 +191,11 @@ func (t *trainer) loadPretrained() error {
 	}
 	stored, err := readPretrained(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w; name a safetensors file, one of PyTorch's, or a folder with a checkpoint", ErrPretrained, err)
 	}
 	report, err := weights.Apply(t.network, t.layout.params.of(t.weights), t.buffers, stored)
 	if err != nil {
-		return fmt.Errorf("pretrained weights %s: %w", path, err)
+		return fmt.Errorf("%w: %s: %w", ErrPretrained, path, err)
 	}
 	t.log.Info("pretrained", "weights", path, "applied", report.String())
 	return nil

@@ -84,6 +84,9 @@ func (o *trainOptions) train(cmd *cobra.Command, path string) error {
 	if o.out == "" {
 		o.out = defaultOut(r.Name, o.resume)
 	}
+	if err := findPretrained(r, o.resume); err != nil {
+		return cli.Usage(err)
+	}
 	if err := prepareOut(o.out, o.resume); err != nil {
 		return cli.Usage(err)
 	}
@@ -95,6 +98,18 @@ func (o *trainOptions) train(cmd *cobra.Command, path string) error {
 	ctx, stop, release := cli.Interrupts(cmd.Context())
 	defer release()
 	return o.do(ctx, stop, cmd, j, say)
+}
+
+// findPretrained makes sure that the weights that a new run starts from are there.
+func findPretrained(r *recipe.Recipe, resume bool) error {
+	if r.Model.Pretrained == "" || resume {
+		return nil
+	}
+	if _, err := os.Stat(r.Model.Pretrained); err != nil {
+		return fmt.Errorf("model.pretrained: %s cannot be read (%w); docs/weights.md says where weights come from, and "+
+			"--set model.pretrained= starts from random ones", r.Model.Pretrained, errors.Unwrap(err))
+	}
+	return nil
 }
 
 // load reads a recipe with the overrides of the command line.

@@ -107,3 +107,21 @@ func TestDefaultOutputFolder(t *testing.T) {
 	require.Equal(t, "runs/demo-3", defaultOut("demo", false))
 	require.Equal(t, "runs/demo-2", defaultOut("demo", true))
 }
+
+// Weights that are not there stop a run before anything is written, weights that are none without another try.
+func TestTrainWithoutItsWeights(t *testing.T) {
+	w := newWorkspace(t)
+	for pretrained, want := range map[string]string{
+		filepath.Join(w.dir, "none"): "none cannot be read (no such file or directory)",
+		w.recipe:                     "model.pretrained cannot be used",
+	} {
+		out := filepath.Join(t.TempDir(), "run")
+		_, stderr, code, err := execute(NewMetrix(), "train", w.recipe, "--data", w.data, "--out", out, "--set", "model.pretrained="+pretrained)
+		require.Equal(t, cli.ExitUsage, code, "%v", err)
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, stderr, "starting another")
+		if pretrained != w.recipe {
+			require.NoDirExists(t, out)
+		}
+	}
+}

@@ -141,8 +141,12 @@ func (o *workerOptions) work(cmd *cobra.Command) (err error) {
 		return allreduce.Local(t, rc), nil
 	}
 	log.Info("worker ready", "run", cfg.Run, "name", cfg.Name, "engine", engineDescription(cfg.Engine), "threads", cfg.Threads)
-	if _, err = worker.Run(ctx, *cfg); errors.Is(err, worker.ErrStopped) {
+	_, err = worker.Run(ctx, *cfg)
+	switch {
+	case errors.Is(err, worker.ErrStopped):
 		return cli.ErrInterrupted
+	case errors.Is(err, worker.ErrPretrained):
+		return cli.Usage(err)
 	}
 	return err
 }
