@@ -2,6 +2,7 @@ package onednn
 
 import (
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/metrixml/metrix/engine"
@@ -83,55 +84,48 @@ func TestCallsDoNotDependOnEarlierOnes(t *testing.T) {
 	assert.Equal(t, run(5), run(40, 3, 16, 5))
 }
 
-func TestParametersAreReadAtEachForward(t *testing.T) {
+// small opens a small network, and makes an image for it.
+func small(t *testing.T) (net engine.Net, mem engine.Memory, x []float32) {
 	e := available(t)
 	m, err := model.Build(model.Spec{Arch: "conv4", Side: 16, Dim: 16, Norm: "batch"})
 	require.NoError(t, err)
-	mem := memoryOf(m)
+	mem = memoryOf(m)
 	m.Init(mem.Params, mem.Buffers, 2)
-	net, err := e.Open(m, mem, engine.Options{Threads: 1})
+	net, err = e.Open(m, mem, engine.Options{Threads: 1})
 	require.NoError(t, err)
-	defer net.Close()
-	x := noise(m.Input.Size())
-	forward := func(mode engine.Mode) []float32 {
-		tape, err := net.Forward(model.Trunk, mode, x, 1)
-		require.NoError(t, err)
-		defer tape.Release()
-		return append([]float32(nil), tape.Out()...)
-	}
+	t.Cleanup(func() { require.NoError(t, net.Close()) })
+	return net, mem, noise(m.Input.Size())
+}
+
+// forwardTrunk returns the feature map of an image.
+func forwardTrunk(t *testing.T, net engine.Net, mode engine.Mode, x []float32) []float32 {
+	tape, err := net.Forward(model.Trunk, mode, x, 1)
+	require.NoError(t, err)
+	defer tape.Release()
+	return slices.Clone(tape.Out())
+}
+
+func TestParametersAreReadAtEachForward(t *testing.T) {
+	net, mem, x := small(t)
 	changes := map[string]*float32{"weight": &mem.Params[0], "running mean": &mem.Buffers[1], "running variance": &mem.Buffers[40]}
 	for name, p := range changes {
 		for _, mode := range []engine.Mode{engine.Frozen, engine.Eval} {
-			before := forward(mode)
+			before := forwardTrunk(t, net, mode, x)
 			*p += 0.5
-			assert.NotEqual(t, before, forward(mode), "%s, mode %d", name, mode)
+			assert.NotEqual(t, before, forwardTrunk(t, net, mode, x), "%s, mode %d", name, mode)
 		}
 	}
 }
 
 // Once the caller reports changes, a forward reads no parameters to look for them.
 func TestReportedChangesAreTrusted(t *testing.T) {
-	e := available(t)
-	m, err := model.Build(model.Spec{Arch: "conv4", Side: 16, Dim: 16, Norm: "batch"})
-	require.NoError(t, err)
-	mem := memoryOf(m)
-	m.Init(mem.Params, mem.Buffers, 2)
-	net, err := e.Open(m, mem, engine.Options{Threads: 1})
-	require.NoError(t, err)
-	defer net.Close()
-	x := noise(m.Input.Size())
-	forward := func() []float32 {
-		tape, err := net.Forward(model.Trunk, engine.Eval, x, 1)
-		require.NoError(t, err)
-		defer tape.Release()
-		return append([]float32(nil), tape.Out()...)
-	}
+	net, mem, x := small(t)
 	net.(engine.Keeper).Changed()
-	before := forward()
+	before := forwardTrunk(t, net, engine.Eval, x)
 	mem.Params[0]++
-	assert.Equal(t, before, forward(), "nobody said that something changed")
+	assert.Equal(t, before, forwardTrunk(t, net, engine.Eval, x), "nobody said that something changed")
 	net.(engine.Keeper).Changed()
-	assert.NotEqual(t, before, forward())
+	assert.NotEqual(t, before, forwardTrunk(t, net, engine.Eval, x))
 }
 
 func TestRefusals(t *testing.T) {
