@@ -52,11 +52,7 @@ func (t *trainer) checkpoint(ctx context.Context, e *Evaluation) error {
 }
 
 // saveBest keeps the network of the best evaluation so far, without the optimizer's state.
-func (t *trainer) saveBest(recall float64, e *Evaluation) error {
-	if recall <= t.best {
-		return nil
-	}
-	t.best = recall
+func (t *trainer) saveBest(e *Evaluation) error {
 	if err := t.fetch(); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -23,9 +24,10 @@ type generation struct {
 	world   int
 	ring    *allreduce.Ring
 	own     run.Shards
-	lo, hi  int      // own rows of the global batch
-	rowsOf  []int    // rows by rank
-	journal *journal // rank 0 only
+	lo, hi  int             // own rows of the global batch
+	rowsOf  []int           // rows by rank
+	journal *journal        // rank 0 only
+	sent    allreduce.Stats // by the ring, up to the last record
 }
 
 // newGeneration lays out who owns which rows of a batch of rows in shards equal parts.
@@ -87,10 +89,12 @@ func (t *trainer) generation(ctx context.Context, plan api.Plan, rank run.Rank) 
 	}
 	t.log.Info("generation begins", "generation", g.number, "rank", rank, "workers", g.world, "shards", g.own.Count, "step", t.step)
 	if rank == 0 {
-		if g.journal, err = openJournal(t.cfg.Out, t.step, t.evaluated == t.step); err != nil {
+		if g.journal, err = openJournal(t.cfg.Out, t.step, t.evaluated == t.step, t.last); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, g.journal.close()) }()
+	} else {
+		defer func() { t.evaluated = -1 }() // whether rank 0 came to write it down is not known here
 	}
 	t.instruments.generations.Add(ctx, 1)
 	return t.instruments.span(ctx, "generation", func(ctx context.Context) error { return t.steps(ctx, g) },
@@ -135,6 +139,53 @@ func (t *trainer) steps(ctx context.Context, g *generation) error {
 // headerFloats is the length of what each rank tells the others about itself when it meets them.
 const headerFloats = 6
 
+// headerEvaluated is the place in it of whether the step is evaluated.
+const headerEvaluated = 2
+
+// handover is what a state has beside its blocks. It is not part of what is compared: figures of its
+// own rank are in the record.
+type handover struct {
+	Last   StepRecord // of the last step
+	Best   float64    // best Recall@1 so far, and the step that had it
+	BestAt run.Step
+}
+
+// handoverFloats is the length of a handover as JSON, a byte a float, filled up with spaces.
+const handoverFloats = 2048
+
+// handOver gives root's handover to the others.
+func (t *trainer) handOver(ctx context.Context, g *generation, step run.Step, root run.Rank) error {
+	x := make([]float32, handoverFloats)
+	if g.rank == root {
+		text, err := json.Marshal(handover{Last: t.last, Best: t.best, BestAt: t.bestAt})
+		if err != nil || len(text) > len(x) {
+			return fmt.Errorf("the record of step %d (%d bytes) cannot be handed over: %w", step, len(text), err)
+		}
+		for i := range x {
+			x[i] = ' '
+			if i < len(text) {
+				x[i] = float32(text[i])
+			}
+		}
+	}
+	if err := g.ring.Broadcast(ctx, step, "state: record", root, x); err != nil {
+		return err
+	}
+	text := make([]byte, len(x))
+	for i, c := range x {
+		text[i] = byte(c)
+	}
+	var h handover
+	if err := json.Unmarshal(text, &h); err != nil {
+		return fmt.Errorf("the record that rank %d handed over: %w", root, err)
+	}
+	t.last, t.best, t.bestAt = h.Last, h.Best, h.BestAt
+	if h.Last.Loss != nil {
+		t.lastLoss = *h.Last.Loss
+	}
+	return nil
+}
+
 // meet brings all ranks to the same state: the rank that has done most steps (the lowest of several)
 // gives its parameters, statistics and optimizer state to the others. Where all states are the same
 // bits already, nothing is sent.
@@ -162,13 +213,13 @@ func (t *trainer) meet(ctx context.Context, g *generation) error {
 			root = r
 		}
 		for i := range headerFloats {
-			same = same && h[i] == headers[i]
+			same = same && (i == headerEvaluated || h[i] == headers[i])
 		}
 	}
 	if err := t.compareEngines(ctx, g, headers, root); err != nil {
 		return err
 	}
-	step, evaluated := readHeader(headers[root*headerFloats:])
+	step := first(readHeader(headers[root*headerFloats:]))
 	if !same {
 		t.log.Info("taking over state", "from rank", root, "step", step, "own step", t.step)
 		t.written()
@@ -178,10 +229,14 @@ func (t *trainer) meet(ctx context.Context, g *generation) error {
 				return err
 			}
 		}
+		if err := t.handOver(ctx, g, step, run.Rank(root)); err != nil {
+			t.step = -1
+			return err
+		}
 	}
 	t.step = step
 	t.evaluated = -1
-	if evaluated {
+	if at, evaluated := readHeader(headers); evaluated && at == step { // rank 0 writes it down
 		t.evaluated = step
 	}
 	return nil
@@ -208,16 +263,16 @@ func (t *trainer) compareEngines(ctx context.Context, g *generation, headers []f
 // into exact floats.
 func (t *trainer) header(dst []float32, sum uint32) {
 	dst[0], dst[1] = float32((t.step+1)>>20), float32((t.step+1)&(1<<20-1))
-	dst[2] = 0
+	dst[headerEvaluated] = 0
 	if t.evaluated == t.step {
-		dst[2] = 1
+		dst[headerEvaluated] = 1
 	}
 	dst[3], dst[4] = float32(sum>>16), float32(sum&0xffff)
 	dst[5] = float32(crc32.ChecksumIEEE([]byte(t.cfg.Engine.Name())) >> 8)
 }
 
 func readHeader(h []float32) (step run.Step, evaluated bool) {
-	return run.Step(h[0])<<20 + run.Step(h[1]) - 1, h[2] == 1
+	return run.Step(h[0])<<20 + run.Step(h[1]) - 1, h[headerEvaluated] == 1
 }
 
 func first(step run.Step, _ bool) run.Step { return step }

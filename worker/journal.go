@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/metrixml/metrix/allreduce"
 	"github.com/metrixml/metrix/run"
 )
 
@@ -34,7 +33,6 @@ type StepRecord struct {
 type journal struct {
 	file *os.File
 	buf  *bufio.Writer
-	sent allreduce.Stats // of the ring, up to the last record
 }
 
 // journalPath is the step log of an output folder.
@@ -42,8 +40,9 @@ func journalPath(out string) string { return filepath.Join(out, "steps.jsonl") }
 
 // openJournal opens the log at step: lines of later steps, left by a rank that died after writing
 // them, are cut off, so that each step stands there once. evaluated says whether an evaluation of
-// step is behind us, too.
-func openJournal(out string, step run.Step, evaluated bool) (*journal, error) {
+// step is behind us, too. Should the log end one step before step, because its writer died or fell
+// behind in between the update and the line, then last, the record of step, is written.
+func openJournal(out string, step run.Step, evaluated bool, last StepRecord) (*journal, error) {
 	path := journalPath(out)
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, fmt.Errorf("worker: output folder: %w", err)
@@ -52,7 +51,7 @@ func openJournal(out string, step run.Step, evaluated bool) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: step log: %w", err)
 	}
-	keep, err := lengthUpTo(f, step, evaluated)
+	keep, end, err := lengthUpTo(f, step, evaluated)
 	if err == nil {
 		err = f.Truncate(keep)
 	}
@@ -62,26 +61,33 @@ func openJournal(out string, step run.Step, evaluated bool) (*journal, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("worker: step log %s: %w", path, err), f.Close())
 	}
-	return &journal{file: f, buf: bufio.NewWriter(f)}, nil
+	j := &journal{file: f, buf: bufio.NewWriter(f)}
+	if end == step-1 && last.Step == step {
+		if err := j.write(last); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return j, nil
 }
 
-// lengthUpTo returns the length of the leading lines that belong to what is done.
-func lengthUpTo(f *os.File, step run.Step, evaluated bool) (int64, error) {
+// lengthUpTo returns the length of the leading lines that belong to what is done, and the step of the
+// last of them.
+func lengthUpTo(f *os.File, step run.Step, evaluated bool) (length int64, end run.Step, err error) {
 	r := bufio.NewReader(f)
-	var length int64
 	for {
 		line, err := r.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			return length, nil // a line without its end was cut off by a crash
+			return length, end, nil // a line without its end was cut off by a crash
 		}
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		var rec StepRecord
 		if json.Unmarshal(line, &rec) != nil || rec.Step > step || rec.Step == step && rec.Evaluation != nil && !evaluated {
-			return length, nil
+			return length, end, nil
 		}
 		length += int64(len(line))
+		end = rec.Step
 	}
 }
 

@@ -20,7 +20,7 @@ func stepsOf(records []StepRecord) (steps []run.Step) {
 // step must stand in the log once.
 func TestJournalIsCutToWhatIsDone(t *testing.T) {
 	out := t.TempDir()
-	j, err := openJournal(out, 0, false)
+	j, err := openJournal(out, 0, false, StepRecord{})
 	require.NoError(t, err)
 	require.NoError(t, j.write(StepRecord{Step: 0, Evaluation: &Evaluation{}}))
 	for s := run.Step(1); s <= 4; s++ {
@@ -38,7 +38,7 @@ func TestJournalIsCutToWhatIsDone(t *testing.T) {
 		{4, false, []run.Step{0, 1, 2, 3, 4}},
 		{2, false, []run.Step{0, 1, 2}},
 	} {
-		j, err := openJournal(out, c.step, c.evaluated)
+		j, err := openJournal(out, c.step, c.evaluated, StepRecord{})
 		require.NoError(t, err)
 		require.NoError(t, j.close())
 		records, err := ReadJournal(out)
@@ -49,7 +49,7 @@ func TestJournalIsCutToWhatIsDone(t *testing.T) {
 
 func TestJournalSurvivesALineCutByACrash(t *testing.T) {
 	out := t.TempDir()
-	j, err := openJournal(out, 0, false)
+	j, err := openJournal(out, 0, false, StepRecord{})
 	require.NoError(t, err)
 	require.NoError(t, j.write(StepRecord{Step: 1, Loss: &Loss{}}))
 	require.NoError(t, j.close())
@@ -62,7 +62,7 @@ func TestJournalSurvivesALineCutByACrash(t *testing.T) {
 	records, err := ReadJournal(out)
 	require.NoError(t, err)
 	require.Equal(t, []run.Step{1}, stepsOf(records))
-	j, err = openJournal(out, 1, false)
+	j, err = openJournal(out, 1, false, StepRecord{})
 	require.NoError(t, err)
 	require.NoError(t, j.write(StepRecord{Step: 2, Loss: &Loss{}}))
 	require.NoError(t, j.close())

@@ -41,13 +41,14 @@ func (t *trainer) evaluation(ctx context.Context, g *generation) error {
 	t.evaluated = t.step
 	t.instruments.recall.Record(ctx, e.RecallAt1())
 	t.log.Info("evaluated", "step", t.step, "recall", e.Metrics.Recall, "seconds", e.Seconds)
+	recall := e.RecallAt1()
+	best := t.step > 0 && t.noteBest(recall)
 	if g.rank != 0 {
 		return nil
 	}
 	if err := g.journal.write(t.record(g, nil, e)); err != nil {
 		return err
 	}
-	recall := e.RecallAt1()
 	metrics, err := json.Marshal(e.Metrics)
 	if err != nil {
 		return err
@@ -58,10 +59,23 @@ func (t *trainer) evaluation(ctx context.Context, g *generation) error {
 	if t.step == 0 {
 		return nil
 	}
-	if err := t.saveBest(recall, e); err != nil {
-		return err
+	if best {
+		if err := t.saveBest(e); err != nil {
+			return err
+		}
 	}
 	return t.checkpoint(ctx, e)
+}
+
+// noteBest reports whether the state at hand is the best of those evaluated, by Recall@1: every rank
+// knows, as any may have to save the next one. What is evaluated again, because rank 0 died before it
+// had written that down, is the best once more.
+func (t *trainer) noteBest(recall float64) bool {
+	if recall < t.best || recall == t.best && t.step != t.bestAt {
+		return false
+	}
+	t.best, t.bestAt = recall, t.step
+	return true
 }
 
 // afterStep is the bookkeeping between two steps.
@@ -76,9 +90,10 @@ func (t *trainer) afterStep(ctx context.Context, g *generation) error {
 	if t.cfg.OnStep != nil {
 		t.cfg.OnStep(t.step, t.lastLoss)
 	}
+	t.last = t.record(g, &t.lastLoss, nil)
 	votes := int(t.sums[t.layout.tail.lo+tailStop])
 	if g.rank == 0 {
-		if err := g.journal.write(t.record(g, &t.lastLoss, nil)); err != nil {
+		if err := g.journal.write(t.last); err != nil {
 			return err
 		}
 		every := run.Step(t.cfg.Recipe.Train.CheckpointEverySteps)
@@ -141,8 +156,8 @@ func (t *trainer) record(g *generation, loss *Loss, e *Evaluation) StepRecord {
 		}
 	}
 	sent := g.ring.Stats()
-	rec.SentBytes, rec.SentFrames = sent.BytesSent-g.journal.sent.BytesSent, sent.FramesSent-g.journal.sent.FramesSent
-	g.journal.sent = sent
+	rec.SentBytes, rec.SentFrames = sent.BytesSent-g.sent.BytesSent, sent.FramesSent-g.sent.FramesSent
+	g.sent = sent
 	return rec
 }
 

@@ -61,12 +61,14 @@ type trainer struct {
 	stores    *stores        // images and feature maps that a step mixes, and gradients by them
 
 	step, total    run.Step // updates done, updates of the whole run
-	evaluated      run.Step // step whose evaluation is done; -1 for none
+	evaluated      run.Step // step whose evaluation is done, and written down by rank 0; -1 for none
 	finished       bool
 	leaving        bool // asked to stop; takes effect after the step in flight
 	lastLoss       Loss
-	best           float64 // best Recall@1 so far, -1 for none
-	lastCheckpoint string  // path of the checkpoint this process wrote last
+	last           StepRecord // of the last step, so that any rank can write it down
+	best           float64    // best Recall@1 so far, -1 for none
+	bestAt         run.Step   // and the step that had it
+	lastCheckpoint string     // path of the checkpoint this process wrote last
 
 	// what the result tells
 	phases      *phases
