@@ -6,7 +6,7 @@ BENCH    ?= .
 PKG      ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check fuzz bench gpu gpu-test gpu-vet gpu-emulate gpu-check ptx ptx-check onednn-check onnx-check kube-check clean
+.PHONY: help setup build demo test check fuzz chaos bench gpu gpu-test gpu-vet gpu-emulate gpu-check ptx ptx-check onednn-check onnx-check kube-check clean
 
 help: ## explain the targets
 	@echo "metrix: train embedding networks with Metrix mixup on many workers"
@@ -37,6 +37,9 @@ check: ## formatting, vet and staticcheck alone
 
 fuzz: ## fuzz every parser of outside input for FUZZTIME each (default 10s)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh $(PKG)
+
+chaos: ## RUNS runs (default 100) whose workers come, leave and are lost at random: each must be the same run
+	@METRIX_CHAOS_RUNS=$(or $(RUNS),100) $(GO) test -race -count=1 -timeout 0 -run TestAnyFateIsTheSameRun -v ./worker
 
 bench: ## run the benchmarks, with memory
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)

@@ -176,6 +176,22 @@ func trainWith(t *testing.T, r *recipe.Recipe, w int) ([]StepRecord, *Result) {
 // trainOn is trainWith on an engine, with so many threads a worker.
 func trainOn(t *testing.T, eng engine.Engine, threads int, r *recipe.Recipe, w int) ([]StepRecord, *Result) {
 	t.Helper()
+	return written(t, trainInto(t, eng, threads, r, w))
+}
+
+// written reads the step log and the result of an output folder.
+func written(t *testing.T, out string) ([]StepRecord, *Result) {
+	t.Helper()
+	records, err := ReadJournal(out)
+	require.NoError(t, err)
+	result, err := ReadResult(out)
+	require.NoError(t, err)
+	return records, result
+}
+
+// trainInto runs a recipe with w workers and returns the output folder.
+func trainInto(t *testing.T, eng engine.Engine, threads int, r *recipe.Recipe, w int) string {
+	t.Helper()
 	c, out := newCluster(t, 1, patient), t.TempDir()
 	id := run.ID(fmt.Sprintf("tiny-%d", w))
 	c.create(id, r, w)
@@ -188,9 +204,5 @@ func trainOn(t *testing.T, eng engine.Engine, threads int, r *recipe.Recipe, w i
 	for _, done := range workers {
 		require.NoError(t, (<-done).err)
 	}
-	records, err := ReadJournal(out)
-	require.NoError(t, err)
-	result, err := ReadResult(out)
-	require.NoError(t, err)
-	return records, result
+	return out
 }

@@ -36,10 +36,7 @@ func requireUndisturbed(t *testing.T, r *recipe.Recipe, out string, workers ...<
 	for _, done := range workers {
 		require.NoError(t, (<-done).err)
 	}
-	got, err := ReadJournal(out)
-	require.NoError(t, err)
-	gotResult, err := ReadResult(out)
-	require.NoError(t, err)
+	got, gotResult := written(t, out)
 	want, wantResult := undisturbed(t, r)
 	requireSameRun(t, want, got, wantResult, gotResult)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -31,7 +32,8 @@ type StepRecord struct {
 
 // journal is the step log of a run, one JSON object a line. Only rank 0 holds one open.
 type journal struct {
-	file *os.File
+	path string
+	file *os.File // a rename gave it its path
 	buf  *bufio.Writer
 }
 
@@ -42,51 +44,53 @@ func journalPath(out string) string { return filepath.Join(out, "steps.jsonl") }
 // them, are cut off, so that each step stands there once. evaluated says whether an evaluation of
 // step is behind us, too. Should the log end one step before step, because its writer died or fell
 // behind in between the update and the line, then last, the record of step, is written.
+//
+// The log becomes a new file: a rank 0 of an earlier generation that still trains, cut off from the
+// coordinators, goes on in the old one, which nobody sees.
 func openJournal(out string, step run.Step, evaluated bool, last StepRecord) (*journal, error) {
 	path := journalPath(out)
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, fmt.Errorf("worker: output folder: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.Create(path + ".tmp")
 	if err != nil {
 		return nil, fmt.Errorf("worker: step log: %w", err)
 	}
-	keep, end, err := lengthUpTo(f, step, evaluated)
-	if err == nil {
-		err = f.Truncate(keep)
+	j := &journal{path: path, file: f, buf: bufio.NewWriter(f)}
+	end, err := j.keep(path, step, evaluated)
+	if err == nil && end == step-1 && last.Step == step {
+		err = j.write(last)
 	}
 	if err == nil {
-		_, err = f.Seek(keep, io.SeekStart)
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("worker: step log %s: %w", path, err), f.Close())
-	}
-	j := &journal{file: f, buf: bufio.NewWriter(f)}
-	if end == step-1 && last.Step == step {
-		if err := j.write(last); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
+		return nil, errors.Join(fmt.Errorf("worker: step log %s: %w", path, err), f.Close(), os.Remove(f.Name()))
 	}
 	return j, nil
 }
 
-// lengthUpTo returns the length of the leading lines that belong to what is done, and the step of the
-// last of them.
-func lengthUpTo(f *os.File, step run.Step, evaluated bool) (length int64, end run.Step, err error) {
-	r := bufio.NewReader(f)
-	for {
+// keep writes the leading lines of the log at path that belong to what is done, and returns the step of
+// the last of them.
+func (j *journal) keep(path string, step run.Step, evaluated bool) (end run.Step, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	for r := bufio.NewReader(f); ; {
 		line, err := r.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			return length, end, nil // a line without its end was cut off by a crash
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
 		}
-		if err != nil {
-			return 0, 0, err
+		var rec StepRecord // a line without its end was cut off by a crash
+		if err != nil || json.Unmarshal(line, &rec) != nil || rec.Step > step || rec.Step == step && rec.Evaluation != nil && !evaluated {
+			return end, j.buf.Flush()
 		}
-		var rec StepRecord
-		if json.Unmarshal(line, &rec) != nil || rec.Step > step || rec.Step == step && rec.Evaluation != nil && !evaluated {
-			return length, end, nil
-		}
-		length += int64(len(line))
+		j.buf.Write(line)
 		end = rec.Step
 	}
 }
@@ -100,7 +104,7 @@ func (j *journal) write(rec StepRecord) error {
 	j.buf.Write(line)
 	j.buf.WriteByte('\n')
 	if err := j.buf.Flush(); err != nil {
-		return fmt.Errorf("worker: step log %s: %w", j.file.Name(), err)
+		return fmt.Errorf("worker: step log %s: %w", j.path, err)
 	}
 	return nil
 }

@@ -85,10 +85,7 @@ func TestWhatADeadWriterLeftUnwritten(t *testing.T) {
 			close(cut)
 			require.NoError(t, (<-b).err)
 
-			got, err := ReadJournal(out)
-			require.NoError(t, err)
-			gotResult, err := ReadResult(out)
-			require.NoError(t, err)
+			got, gotResult := written(t, out)
 			require.Equal(t, stepsOf(want), stepsOf(got))
 			requireSameRun(t, want, got, wantResult, gotResult)
 			require.Equal(t, wantResult.Best.Step, gotResult.Best.Step)
@@ -172,4 +169,25 @@ func TestJournalTakesTheRecordItLacks(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c.want, stepsOf(records))
 	}
+}
+
+// A rank 0 that lost the coordinators' sight, and does not know, writes where nobody reads.
+func TestAWriterThatWasReplacedDoesNoHarm(t *testing.T) {
+	out := t.TempDir()
+	replaced, err := openJournal(out, 0, false, StepRecord{})
+	require.NoError(t, err)
+	require.NoError(t, replaced.write(StepRecord{Step: 1, Generation: 1, Loss: &Loss{}}))
+	writer, err := openJournal(out, 1, false, StepRecord{})
+	require.NoError(t, err)
+	for s := run.Step(2); s <= 3; s++ {
+		require.NoError(t, replaced.write(StepRecord{Step: s, Generation: 1, Loss: &Loss{}}))
+		require.NoError(t, writer.write(StepRecord{Step: s, Generation: 2, Loss: &Loss{}}))
+	}
+	require.NoError(t, writer.close())
+	require.NoError(t, replaced.close())
+	records, err := ReadJournal(out)
+	require.NoError(t, err)
+	require.Equal(t, []run.Step{1, 2, 3}, stepsOf(records))
+	require.EqualValues(t, 2, records[2].Generation)
+	require.NoFileExists(t, journalPath(out)+".tmp")
 }
