@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"strconv"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"github.com/metrixml/metrix/checkpoint"
 	"github.com/metrixml/metrix/coordinator/api"
 	"github.com/metrixml/metrix/engine/gorgonia"
+	"github.com/metrixml/metrix/internal/draw"
 	"github.com/metrixml/metrix/recipe"
 	"github.com/metrixml/metrix/run"
 )
@@ -40,7 +40,7 @@ type crew struct {
 	*cluster
 	recipe  *recipe.Recipe
 	out     string
-	random  *rand.Rand
+	random  *draw.Rand
 	workers []*hand
 	reached chan run.Step // a worker has done a step, and waits
 	goOn    chan struct{}
@@ -198,7 +198,7 @@ func TestAnyFateIsTheSameRun(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			c := &crew{
 				cluster: newCluster(t, 1, time.Second), recipe: r, out: t.TempDir(),
-				random: rand.New(rand.NewPCG(uint64(seed), 0)), reached: make(chan run.Step), goOn: make(chan struct{}),
+				random: draw.Of(uint64(seed), draw.Test), reached: make(chan run.Step), goOn: make(chan struct{}),
 			}
 			c.create("run", r, 1)
 			for range 1 + c.random.IntN(3) {
