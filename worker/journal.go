@@ -46,7 +46,7 @@ func journalPath(out string) string { return filepath.Join(out, "steps.jsonl") }
 // behind in between the update and the line, then last, the record of step, is written.
 //
 // The log becomes a new file: a rank 0 of an earlier generation that still trains, cut off from the
-// coordinators, goes on in the old one, which nobody sees.
+// coordinators, learns by it that it was replaced (errReplaced).
 func openJournal(out string, step run.Step, evaluated bool, last StepRecord) (*journal, error) {
 	path := journalPath(out)
 	if err := os.MkdirAll(out, 0o755); err != nil {
@@ -59,7 +59,7 @@ func openJournal(out string, step run.Step, evaluated bool, last StepRecord) (*j
 	j := &journal{path: path, file: f, buf: bufio.NewWriter(f)}
 	end, err := j.keep(path, step, evaluated)
 	if err == nil && end == step-1 && last.Step == step {
-		err = j.write(last)
+		err = j.append(last)
 	}
 	if err == nil {
 		err = os.Rename(f.Name(), path)
@@ -95,8 +95,36 @@ func (j *journal) keep(path string, step run.Step, evaluated bool) (end run.Step
 	}
 }
 
-// write appends one record. The line reaches the file at once: a log is there to be followed.
+// errReplaced ends the generation of a rank 0 in whose output folder another one writes: this worker has
+// lost the coordinators' sight, and its shards have gone to others.
+var errReplaced = errors.New("another worker writes it by now, as rank 0 of a later generation, or it was deleted")
+
+// write appends one record. The line reaches the file at once: a log is there to be followed. A rank 0
+// writes checkpoints and results after a line, so that one which was replaced comes to none of them.
 func (j *journal) write(rec StepRecord) error {
+	if err := j.check(); err != nil {
+		return fmt.Errorf("worker: step log %s: %w", j.path, err)
+	}
+	return j.append(rec)
+}
+
+// check returns errReplaced if the log is another file by now, or gone.
+func (j *journal) check() error {
+	there, err := os.Stat(j.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errReplaced
+	}
+	if err != nil {
+		return err
+	}
+	mine, err := j.file.Stat()
+	if err == nil && !os.SameFile(there, mine) {
+		err = errReplaced
+	}
+	return err
+}
+
+func (j *journal) append(rec StepRecord) error {
 	line, err := json.Marshal(rec)
 	if err != nil {
 		return err

@@ -171,7 +171,7 @@ func TestJournalTakesTheRecordItLacks(t *testing.T) {
 	}
 }
 
-// A rank 0 that lost the coordinators' sight, and does not know, writes where nobody reads.
+// A rank 0 that lost the coordinators' sight writes no more once another has taken its place.
 func TestAWriterThatWasReplacedDoesNoHarm(t *testing.T) {
 	out := t.TempDir()
 	replaced, err := openJournal(out, 0, false, StepRecord{})
@@ -180,14 +180,16 @@ func TestAWriterThatWasReplacedDoesNoHarm(t *testing.T) {
 	writer, err := openJournal(out, 1, false, StepRecord{})
 	require.NoError(t, err)
 	for s := run.Step(2); s <= 3; s++ {
-		require.NoError(t, replaced.write(StepRecord{Step: s, Generation: 1, Loss: &Loss{}}))
+		require.ErrorIs(t, replaced.write(StepRecord{Step: s, Generation: 1, Loss: &Loss{}}), errReplaced)
 		require.NoError(t, writer.write(StepRecord{Step: s, Generation: 2, Loss: &Loss{}}))
 	}
-	require.NoError(t, writer.close())
 	require.NoError(t, replaced.close())
 	records, err := ReadJournal(out)
 	require.NoError(t, err)
 	require.Equal(t, []run.Step{1, 2, 3}, stepsOf(records))
 	require.EqualValues(t, 2, records[2].Generation)
 	require.NoFileExists(t, journalPath(out)+".tmp")
+	require.NoError(t, os.Remove(journalPath(out)))
+	require.ErrorIs(t, writer.write(StepRecord{Step: 4}), errReplaced)
+	require.NoError(t, writer.close())
 }

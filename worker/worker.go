@@ -184,7 +184,7 @@ func (m *member) afterGeneration(ctx context.Context, plan api.Plan, err error) 
 // generation would meet again, rather than because a peer or the network failed.
 func fatal(err error) bool {
 	var ringErr *allreduce.Error
-	return err != nil && !errors.As(err, &ringErr) && !errors.Is(err, context.Canceled)
+	return err != nil && !errors.As(err, &ringErr) && !errors.Is(err, context.Canceled) && !errors.Is(err, errReplaced)
 }
 
 // leave tells the coordinator, so that the others need not wait for the lease to run out.
