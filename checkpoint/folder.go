@@ -62,11 +62,7 @@ func Find(dir string) (path string, skipped []Skipped, err error) {
 		return "", nil, err
 	}
 	for _, s := range found {
-		m, err := Verify(s.path)
-		if err == nil && m.Step != s.step {
-			err = fmt.Errorf("checkpoint: %s cannot be used: its manifest says step %d", s.path, m.Step)
-		}
-		if err == nil {
+		if err = s.verify(); err == nil {
 			return s.path, skipped, nil
 		}
 		skipped = append(skipped, Skipped{s.path, err})
@@ -81,6 +77,27 @@ func Find(dir string) (path string, skipped []Skipped, err error) {
 func Latest(dir string) (path string, err error) {
 	path, _, err = Find(dir)
 	return path, err
+}
+
+// After returns the newest checkpoint of dir whose files are all there with the right hashes, if it is of
+// a later step than the one given; otherwise it is "". Files are read only where a name promises that.
+func After(dir string, step int64) (path string, err error) {
+	found, err := list(dir)
+	for _, s := range found {
+		if s.step > step && s.verify() == nil {
+			return s.path, nil
+		}
+	}
+	return "", err
+}
+
+// verify is Verify of the step that the folder's name says.
+func (s saved) verify() error {
+	m, err := Verify(s.path)
+	if err == nil && m.Step != s.step {
+		err = fmt.Errorf("checkpoint: %s cannot be used: its manifest says step %d", s.path, m.Step)
+	}
+	return err
 }
 
 // complete reports whether a checkpoint looks whole: its manifest is valid and its files have their

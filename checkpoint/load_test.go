@@ -97,6 +97,12 @@ func TestLatestPassesOverDamage(t *testing.T) {
 			require.Len(t, skipped, 1)
 			require.Equal(t, bad, skipped[0].Path)
 			require.ErrorContains(t, skipped[0].Reason, sentence)
+
+			for step, want := range map[int64]string{6: good, 7: "", 8: ""} {
+				path, err := After(dir, step)
+				require.NoError(t, err)
+				require.Equal(t, want, path, "after step %d", step)
+			}
 		})
 	}
 }

@@ -150,6 +150,24 @@ func (t *trainer) restore() error {
 	if err != nil {
 		return err
 	}
+	return t.load(path)
+}
+
+// catchUp takes a checkpoint of a later step than the state's, if the output folder has one: others have
+// gone on, and are gone, since this worker began to wait or lost the coordinators' sight.
+func (t *trainer) catchUp() error {
+	path, err := checkpoint.After(CheckpointDir(t.cfg.Out), int64(t.step))
+	if err != nil || path == "" {
+		return err
+	}
+	if err := t.initialize(); err != nil {
+		return err
+	}
+	return t.load(path)
+}
+
+// load sets the state, which has just been initialized, to a checkpoint of this run.
+func (t *trainer) load(path string) error {
 	m, files, err := checkpoint.Load(path)
 	if err != nil {
 		return err

@@ -79,22 +79,30 @@ func (t *trainer) generation(ctx context.Context, plan api.Plan, rank run.Rank) 
 	defer func() { err = errors.Join(err, closeRing()) }()
 	g := newGeneration(plan, rank, ring, t.sampler.Rows(), t.cfg.Recipe.Batch.Shards)
 	defer func() { t.noteWaits(ring.Stats()) }()
-	if t.step < 0 { // an earlier generation broke while this worker took over a state
-		if err := t.restore(); err != nil {
+	if rank == 0 {
+		if g.journal, err = openJournal(t.cfg.Out); err != nil {
 			return err
 		}
+		defer func() { err = errors.Join(err, g.journal.close()) }()
+	} else {
+		defer func() { t.evaluated = -1 }() // whether rank 0 came to write it down is not known here
+	}
+	if t.step < 0 { // an earlier generation broke while this worker took over a state
+		err = t.restore()
+	} else {
+		err = t.catchUp()
+	}
+	if err != nil {
+		return err
 	}
 	if err := t.meet(ctx, g); err != nil {
 		return fmt.Errorf("generation %d: %w", g.number, err)
 	}
 	t.log.Info("generation begins", "generation", g.number, "rank", rank, "workers", g.world, "shards", g.own.Count, "step", t.step)
 	if rank == 0 {
-		if g.journal, err = openJournal(t.cfg.Out, t.step, t.evaluated == t.step, t.last); err != nil {
+		if err := g.journal.goOn(t.step, t.evaluated == t.step, t.last); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, g.journal.close()) }()
-	} else {
-		defer func() { t.evaluated = -1 }() // whether rank 0 came to write it down is not known here
 	}
 	t.instruments.generations.Add(ctx, 1)
 	return t.instruments.span(ctx, "generation", func(ctx context.Context) error { return t.steps(ctx, g) },

@@ -40,14 +40,10 @@ type journal struct {
 // journalPath is the step log of an output folder.
 func journalPath(out string) string { return filepath.Join(out, "steps.jsonl") }
 
-// openJournal opens the log at step: lines of later steps, left by a rank that died after writing
-// them, are cut off, so that each step stands there once. evaluated says whether an evaluation of
-// step is behind us, too. Should the log end one step before step, because its writer died or fell
-// behind in between the update and the line, then last, the record of step, is written.
-//
-// The log becomes a new file: a rank 0 of an earlier generation that still trains, cut off from the
-// coordinators, learns by it that it was replaced (errReplaced).
-func openJournal(out string, step run.Step, evaluated bool, last StepRecord) (*journal, error) {
+// openJournal makes the log this writer's: a new file with the lines of the old one. A rank 0 of an earlier
+// generation that still trains, cut off from the coordinators, learns by it that it was replaced
+// (errReplaced).
+func openJournal(out string) (*journal, error) {
 	path := journalPath(out)
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, fmt.Errorf("worker: output folder: %w", err)
@@ -56,10 +52,12 @@ func openJournal(out string, step run.Step, evaluated bool, last StepRecord) (*j
 	if err != nil {
 		return nil, fmt.Errorf("worker: step log: %w", err)
 	}
-	j := &journal{path: path, file: f, buf: bufio.NewWriter(f)}
-	end, err := j.keep(path, step, evaluated)
-	if err == nil && end == step-1 && last.Step == step {
-		err = j.append(last)
+	old, err := os.Open(path)
+	if err == nil {
+		_, err = io.Copy(f, old)
+		err = errors.Join(err, old.Close())
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
 	if err == nil {
 		err = os.Rename(f.Name(), path)
@@ -67,30 +65,50 @@ func openJournal(out string, step run.Step, evaluated bool, last StepRecord) (*j
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("worker: step log %s: %w", path, err), f.Close(), os.Remove(f.Name()))
 	}
-	return j, nil
+	return &journal{path: path, file: f, buf: bufio.NewWriter(f)}, nil
 }
 
-// keep writes the leading lines of the log at path that belong to what is done, and returns the step of
-// the last of them.
-func (j *journal) keep(path string, step run.Step, evaluated bool) (end run.Step, err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+// goOn prepares the log for what follows step: lines of later steps, left by a rank that died after
+// writing them, are cut off, so that each step stands there once. evaluated says whether an evaluation of
+// step is behind us, too. Should the log end one step before step, because its writer died or fell
+// behind in between the update and the line, then last, the record of step, is written.
+func (j *journal) goOn(step run.Step, evaluated bool, last StepRecord) error {
+	keep, end, err := lengthUpTo(j.file, step, evaluated)
+	if err == nil {
+		err = j.file.Truncate(keep)
+	}
+	if err == nil {
+		_, err = j.file.Seek(keep, io.SeekStart)
 	}
 	if err != nil {
-		return 0, err
+		return fmt.Errorf("worker: step log %s: %w", j.path, err)
 	}
-	defer f.Close()
-	for r := bufio.NewReader(f); ; {
+	if end == step-1 && last.Step == step {
+		return j.write(last)
+	}
+	return nil
+}
+
+// lengthUpTo returns the length of the leading lines of a log that belong to what is done, and the step of
+// the last of them.
+func lengthUpTo(f *os.File, step run.Step, evaluated bool) (length int64, end run.Step, err error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return 0, 0, err
+	}
+	r := bufio.NewReader(f)
+	for {
 		line, err := r.ReadBytes('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return 0, err
+		if errors.Is(err, io.EOF) {
+			return length, end, nil // a line without its end was cut off by a crash
 		}
-		var rec StepRecord // a line without its end was cut off by a crash
-		if err != nil || json.Unmarshal(line, &rec) != nil || rec.Step > step || rec.Step == step && rec.Evaluation != nil && !evaluated {
-			return end, j.buf.Flush()
+		if err != nil {
+			return 0, 0, err
 		}
-		j.buf.Write(line)
+		var rec StepRecord
+		if json.Unmarshal(line, &rec) != nil || rec.Step > step || rec.Step == step && rec.Evaluation != nil && !evaluated {
+			return length, end, nil
+		}
+		length += int64(len(line))
 		end = rec.Step
 	}
 }
@@ -105,7 +123,16 @@ func (j *journal) write(rec StepRecord) error {
 	if err := j.check(); err != nil {
 		return fmt.Errorf("worker: step log %s: %w", j.path, err)
 	}
-	return j.append(rec)
+	line, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	j.buf.Write(line)
+	j.buf.WriteByte('\n')
+	if err := j.buf.Flush(); err != nil {
+		return fmt.Errorf("worker: step log %s: %w", j.path, err)
+	}
+	return nil
 }
 
 // check returns errReplaced if the log is another file by now, or gone.
@@ -122,19 +149,6 @@ func (j *journal) check() error {
 		err = errReplaced
 	}
 	return err
-}
-
-func (j *journal) append(rec StepRecord) error {
-	line, err := json.Marshal(rec)
-	if err != nil {
-		return err
-	}
-	j.buf.Write(line)
-	j.buf.WriteByte('\n')
-	if err := j.buf.Flush(); err != nil {
-		return fmt.Errorf("worker: step log %s: %w", j.path, err)
-	}
-	return nil
 }
 
 func (j *journal) close() error { return errors.Join(j.buf.Flush(), j.file.Close()) }

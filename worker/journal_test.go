@@ -16,12 +16,20 @@ func stepsOf(records []StepRecord) (steps []run.Step) {
 	return steps
 }
 
+// opened is a log whose writer goes on after step.
+func opened(t *testing.T, out string, step run.Step, evaluated bool, last StepRecord) *journal {
+	t.Helper()
+	j, err := openJournal(out)
+	require.NoError(t, err)
+	require.NoError(t, j.goOn(step, evaluated, last))
+	return j
+}
+
 // A rank that takes over, or resumes, finds lines of steps that are not done in its own state: each
 // step must stand in the log once.
 func TestJournalIsCutToWhatIsDone(t *testing.T) {
 	out := t.TempDir()
-	j, err := openJournal(out, 0, false, StepRecord{})
-	require.NoError(t, err)
+	j := opened(t, out, 0, false, StepRecord{})
 	require.NoError(t, j.write(StepRecord{Step: 0, Evaluation: &Evaluation{}}))
 	for s := run.Step(1); s <= 4; s++ {
 		require.NoError(t, j.write(StepRecord{Step: s, Loss: &Loss{Total: float64(s)}}))
@@ -38,8 +46,7 @@ func TestJournalIsCutToWhatIsDone(t *testing.T) {
 		{4, false, []run.Step{0, 1, 2, 3, 4}},
 		{2, false, []run.Step{0, 1, 2}},
 	} {
-		j, err := openJournal(out, c.step, c.evaluated, StepRecord{})
-		require.NoError(t, err)
+		j := opened(t, out, c.step, c.evaluated, StepRecord{})
 		require.NoError(t, j.close())
 		records, err := ReadJournal(out)
 		require.NoError(t, err)
@@ -49,8 +56,7 @@ func TestJournalIsCutToWhatIsDone(t *testing.T) {
 
 func TestJournalSurvivesALineCutByACrash(t *testing.T) {
 	out := t.TempDir()
-	j, err := openJournal(out, 0, false, StepRecord{})
-	require.NoError(t, err)
+	j := opened(t, out, 0, false, StepRecord{})
 	require.NoError(t, j.write(StepRecord{Step: 1, Loss: &Loss{}}))
 	require.NoError(t, j.close())
 	f, err := os.OpenFile(journalPath(out), os.O_APPEND|os.O_WRONLY, 0)
@@ -62,8 +68,7 @@ func TestJournalSurvivesALineCutByACrash(t *testing.T) {
 	records, err := ReadJournal(out)
 	require.NoError(t, err)
 	require.Equal(t, []run.Step{1}, stepsOf(records))
-	j, err = openJournal(out, 1, false, StepRecord{})
-	require.NoError(t, err)
+	j = opened(t, out, 1, false, StepRecord{})
 	require.NoError(t, j.write(StepRecord{Step: 2, Loss: &Loss{}}))
 	require.NoError(t, j.close())
 	records, err = ReadJournal(out)

@@ -11,6 +11,7 @@ import (
 	"github.com/metrixml/metrix/checkpoint"
 	"github.com/metrixml/metrix/engine/gorgonia"
 	"github.com/metrixml/metrix/model"
+	"github.com/metrixml/metrix/run"
 	"github.com/metrixml/metrix/weights"
 )
 
@@ -23,19 +24,26 @@ func newTestTrainer(t *testing.T, out string, set ...string) *trainer {
 	return tr
 }
 
+// store saves the trainer's state as that of step, and returns the checkpoint's folder.
+func store(t *testing.T, tr *trainer, step run.Step) string {
+	t.Helper()
+	tr.step = step
+	m, err := tr.manifest(nil)
+	require.NoError(t, err)
+	path, err := checkpoint.Save(CheckpointDir(tr.cfg.Out), m, map[string][]checkpoint.Tensor{modelFile: tr.modelTensors(), optimizerFile: tr.optimizerTensors()}, 1)
+	require.NoError(t, err)
+	return path
+}
+
 func TestCheckpointOfAnotherRecipeIsRefused(t *testing.T) {
 	out := t.TempDir()
 	tr := newTestTrainer(t, out)
-	m, err := tr.manifest(nil)
-	require.NoError(t, err)
-	m.Step = 7
-	_, err = checkpoint.Save(CheckpointDir(out), m, map[string][]checkpoint.Tensor{modelFile: tr.modelTensors(), optimizerFile: tr.optimizerTensors()}, 1)
-	require.NoError(t, err)
+	store(t, tr, 7)
 	require.NoError(t, tr.restore())
 	require.EqualValues(t, 7, tr.step)
 
 	other := &Config{Run: "tiny", Recipe: parse(t, "seed=4"), Data: images(t), Engine: gorgonia.New(), Threads: 1, Out: out, Logger: discard()}
-	_, err = newTrainer(other)
+	_, err := newTrainer(other)
 	require.ErrorContains(t, err, "belongs to another recipe or seed")
 }
 
@@ -44,10 +52,7 @@ func TestCheckpointOfAnotherRecipeIsRefused(t *testing.T) {
 func TestStartsFromAnotherRunsNetwork(t *testing.T) {
 	out := t.TempDir()
 	from := newTestTrainer(t, out, "seed=8")
-	m, err := from.manifest(nil)
-	require.NoError(t, err)
-	saved, err := checkpoint.Save(CheckpointDir(out), m, map[string][]checkpoint.Tensor{modelFile: from.modelTensors(), optimizerFile: from.optimizerTensors()}, 1)
-	require.NoError(t, err)
+	saved := store(t, from, 0)
 	file := filepath.Join(out, "net.safetensors")
 	net := weights.Model{Network: from.network, Params: from.layout.params.of(from.weights), Buffers: from.buffers}
 	require.NoError(t, weights.Export(file, weights.Safetensors, net, false))
@@ -109,4 +114,19 @@ func TestABrokenImageIsNamed(t *testing.T) {
 		require.ErrorContains(t, err, copied.Images[3].Path)
 		require.ErrorContains(t, err, "loading batch")
 	}
+}
+
+// A worker that waited, or was cut off, while others went on and were lost, begins where they were.
+func TestCatchUpTakesALaterCheckpoint(t *testing.T) {
+	out := t.TempDir()
+	waited, others := newTestTrainer(t, out), newTestTrainer(t, out)
+	others.weights[0] = 7
+	store(t, others, 7)
+	require.NoError(t, waited.catchUp())
+	require.EqualValues(t, 7, waited.step)
+	require.Equal(t, others.weights, waited.weights)
+	waited.step, waited.weights[0] = 9, 9
+	require.NoError(t, waited.catchUp())
+	require.EqualValues(t, 9, waited.step)
+	require.EqualValues(t, 9, waited.weights[0])
 }

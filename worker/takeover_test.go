@@ -162,8 +162,7 @@ func TestJournalTakesTheRecordItLacks(t *testing.T) {
 		{2, 2, []run.Step{1, 2}},    // once
 		{3, 3, []run.Step{1, 2, 3}}, // and again
 	} {
-		j, err := openJournal(out, c.step, false, StepRecord{Step: c.last, Loss: &Loss{}})
-		require.NoError(t, err)
+		j := opened(t, out, c.step, false, StepRecord{Step: c.last, Loss: &Loss{}})
 		require.NoError(t, j.close())
 		records, err := ReadJournal(out)
 		require.NoError(t, err)
@@ -174,11 +173,9 @@ func TestJournalTakesTheRecordItLacks(t *testing.T) {
 // A rank 0 that lost the coordinators' sight writes no more once another has taken its place.
 func TestAWriterThatWasReplacedDoesNoHarm(t *testing.T) {
 	out := t.TempDir()
-	replaced, err := openJournal(out, 0, false, StepRecord{})
-	require.NoError(t, err)
+	replaced := opened(t, out, 0, false, StepRecord{})
 	require.NoError(t, replaced.write(StepRecord{Step: 1, Generation: 1, Loss: &Loss{}}))
-	writer, err := openJournal(out, 1, false, StepRecord{})
-	require.NoError(t, err)
+	writer := opened(t, out, 1, false, StepRecord{})
 	for s := run.Step(2); s <= 3; s++ {
 		require.ErrorIs(t, replaced.write(StepRecord{Step: s, Generation: 1, Loss: &Loss{}}), errReplaced)
 		require.NoError(t, writer.write(StepRecord{Step: s, Generation: 2, Loss: &Loss{}}))
