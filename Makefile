@@ -6,7 +6,7 @@ BENCH    ?= .
 PKG      ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check fuzz chaos bench gpu gpu-test gpu-vet gpu-emulate gpu-check ptx ptx-check onednn-check onnx-check kube-check clean
+.PHONY: help setup build demo test check fuzz chaos bench gpu gpu-test gpu-vet gpu-emulate gpu-abi gpu-check ptx ptx-check onednn-check onnx-check kube-check clean
 
 help: ## explain the targets
 	@echo "metrix: train embedding networks with Metrix mixup on many workers"
@@ -55,6 +55,9 @@ gpu-vet: ## vet what the tag gpu adds
 
 gpu-emulate: ## test the CUDA engine and runs on it on the CPU, with NVIDIA's libraries emulated
 	@scripts/gpu-emulate.sh
+
+gpu-abi: ## compare with NVIDIA's headers and libraries of CUDA 12 and 13 (fetches 2.5 GB); needs no card
+	@scripts/gpu-abi.sh
 
 gpu-check: ## on a machine with a card: test and measure the CUDA engine, figures in one folder
 	@scripts/gpu-check.sh

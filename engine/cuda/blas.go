@@ -16,20 +16,20 @@ type blas struct {
 	handle  uintptr
 	one     [2]float32
 	math    uintptr // of the products of layers
-	setMath uintptr
-	sgemm   uintptr
-	destroy uintptr
 	scratch uintptr
+
+	create, setStream, setWorkspace, setMath, sgemm, destroy uintptr // addresses of functions
 }
 
 // blasWorkspace is what NVIDIA recommends for Hopper. A workspace of the engine's own makes products
 // capturable in graphs and, on one stream, the same from run to run.
 const blasWorkspace = 32 << 20
 
-// cublasMath_t.
+// cuBLAS's numbers.
 const (
 	blasDefaultMath = 0
 	blasTF32        = 3
+	blasTranspose   = 1
 )
 
 func openBLAS(d *device, opt Options, stream uintptr) (*blas, error) {
@@ -38,19 +38,13 @@ func openBLAS(d *device, opt Options, stream uintptr) (*blas, error) {
 		return nil, &Error{Unavailable, lib.Problem}
 	}
 	b := &blas{device: d, one: [2]float32{1, 0}}
-	var create, setStream, setWorkspace uintptr
-	for name, target := range map[string]*uintptr{
-		"cublasCreate_v2": &create, "cublasDestroy_v2": &b.destroy, "cublasSetStream_v2": &setStream,
-		"cublasSetMathMode": &b.setMath, "cublasSetWorkspace_v2": &setWorkspace, "cublasSgemm_v2": &b.sgemm,
-	} {
-		if *target = lib.Function(name); *target == 0 {
-			return nil, &Error{Unavailable, fmt.Sprintf("%s lacks %s: install cuBLAS 12", lib.Path, name)}
-		}
-	}
-	if err := b.check(d.driver.call(create, uintptr(unsafe.Pointer(&b.handle))), "starting cuBLAS"); err != nil {
+	if err := b.lookUp(lib); err != nil {
 		return nil, err
 	}
-	if err := b.check(d.driver.call(setStream, b.handle, stream), "giving cuBLAS a stream"); err != nil {
+	if err := b.check(d.driver.call(b.create, uintptr(unsafe.Pointer(&b.handle))), "starting cuBLAS"); err != nil {
+		return nil, err
+	}
+	if err := b.check(d.driver.call(b.setStream, b.handle, stream), "giving cuBLAS a stream"); err != nil {
 		return b, err
 	}
 	if opt.Precision == TF32 {
@@ -63,7 +57,19 @@ func openBLAS(d *device, opt Options, stream uintptr) (*blas, error) {
 	if b.scratch, err = d.alloc(blasWorkspace); err != nil {
 		return b, err
 	}
-	return b, b.check(d.driver.call(setWorkspace, b.handle, b.scratch, blasWorkspace), "giving cuBLAS a workspace")
+	return b, b.check(d.driver.call(b.setWorkspace, b.handle, b.scratch, blasWorkspace), "giving cuBLAS a workspace")
+}
+
+func (b *blas) lookUp(lib probe.Library) error {
+	for name, target := range map[string]*uintptr{
+		"cublasCreate_v2": &b.create, "cublasDestroy_v2": &b.destroy, "cublasSetStream_v2": &b.setStream,
+		"cublasSetMathMode": &b.setMath, "cublasSetWorkspace_v2": &b.setWorkspace, "cublasSgemm_v2": &b.sgemm,
+	} {
+		if *target = lib.Function(name); *target == 0 {
+			return &Error{Unavailable, fmt.Sprintf("%s lacks %s: install cuBLAS 12", lib.Path, name)}
+		}
+	}
+	return nil
 }
 
 // choose sets the math of the products that follow.
@@ -86,7 +92,7 @@ func (b *blas) inSingle(do func() error) error {
 func (b *blas) multiply(p *product, a, x, c uintptr) error {
 	op := func(transpose bool) uintptr {
 		if transpose {
-			return 1
+			return blasTranspose
 		}
 		return 0
 	}

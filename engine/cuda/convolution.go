@@ -20,6 +20,8 @@ const (
 	tensorMath       = 1
 	fmaMath          = 3
 	deterministic    = 1
+	activationReLU   = 1
+	propagateNaN     = 1
 )
 
 // perf is cudnnConvolution*AlgoPerf_t.

@@ -63,7 +63,6 @@ func openDNN(d *device, opt Options, stream uintptr) (*dnn, error) {
 
 // describeReLU readies finishes; without it kernels do what that does.
 func (n *dnn) describeReLU() {
-	const relu, propagateNaN = 1, 1
 	f, call := &n.f, n.device.driver.call
 	if f.newActivation == 0 || f.setActivation == 0 || f.freeActivation == 0 || f.finish == 0 {
 		return
@@ -72,7 +71,7 @@ func (n *dnn) describeReLU() {
 		n.relu = 0
 		return
 	}
-	if call(f.setActivation, n.relu, relu, propagateNaN) != 0 { // its last argument, a double, is not a ReLU's
+	if call(f.setActivation, n.relu, activationReLU, propagateNaN) != 0 { // its last argument, a double, is not a ReLU's
 		call(f.freeActivation, n.relu)
 		n.relu = 0
 	}

@@ -1,50 +1,42 @@
-// cuBLAS: products of matrices, column by column as there, in float32 (factors may be bfloat16), each element summed
-// in order. Names and numbers are those of cuBLAS 12.
+// cuBLAS: products of matrices, column by column as there, in float32, each element summed in order. Names and
+// numbers are those of cuBLAS 12.
 #include "library.h"
 
 using namespace emulator;
 
 namespace {
 
-enum Status { Ok = 0, NotInitialised = 1, InvalidValue_ = 7, ExecutionFailed = 13, Unsupported = 15 };
-
-// cudaDataType_t
-enum { RealFloat = 0, RealBFloat16 = 14 };
+enum Status { Ok = 0, NotInitialised = 1, InvalidValue_ = 7, ExecutionFailed = 13 };
 
 struct Handle {
     CUstream stream = nullptr;
     int math = 0;
 };
 
-int typeOf(int cudaType) { return cudaType == RealFloat ? Float : cudaType == RealBFloat16 ? BFloat16 : -1; }
-
 // Matrix is an operand as it is used: element (row, column) of op(A).
 struct Matrix {
-    const void *p;
-    int type;
+    const float *p;
     long row, column; // strides
 
-    float at(long i, long j) const { return read(p, type, size_t(i * row + j * column)); }
+    float at(long i, long j) const { return p[i * row + j * column]; }
 };
 
-size_t bytes(long rows, long columns, long leading, int type) { return (size_t(columns - 1) * leading + rows) * elementSize(type); }
+size_t bytes(long rows, long columns, long leading) { return (size_t(columns - 1) * leading + rows) * sizeof(float); }
 
-int multiply(Handle *handle, int ta, int tb, int m, int n, int k, const float *alpha, const void *a, int at, int lda, const void *b, int bt, int ldb,
-             const float *beta, void *c, int ct, int ldc) {
+int multiply(Handle *handle, int ta, int tb, int m, int n, int k, const float *alpha, const float *a, int lda, const float *b, int ldb, const float *beta,
+             float *c, int ldc) {
     Lock lock(mutex());
     if (handle == nullptr)
         return NotInitialised;
     if (m < 0 || n < 0 || k < 0 || ta < 0 || ta > 1 || tb < 0 || tb > 1 || lda < std::max(1, ta ? k : m) || ldb < std::max(1, tb ? n : k) || ldc < std::max(1, m))
         return InvalidValue_;
-    if (at < 0 || bt < 0 || ct < 0)
-        return Unsupported;
     if (m == 0 || n == 0)
         return Ok;
-    if (k > 0 && (!within(a, bytes(ta ? k : m, ta ? m : k, lda, at)) || !within(b, bytes(tb ? n : k, tb ? k : n, ldb, bt))))
+    if (k > 0 && (!within(a, bytes(ta ? k : m, ta ? m : k, lda)) || !within(b, bytes(tb ? n : k, tb ? k : n, ldb))))
         return ExecutionFailed;
-    if (!within(c, bytes(m, n, ldc, ct)))
+    if (!within(c, bytes(m, n, ldc)))
         return ExecutionFailed;
-    const Matrix left = {a, at, ta ? lda : 1, ta ? 1 : lda}, right = {b, bt, tb ? ldb : 1, tb ? 1 : ldb};
+    const Matrix left = {a, ta ? lda : 1, ta ? 1 : lda}, right = {b, tb ? ldb : 1, tb ? 1 : ldb};
     const float scale = *alpha, keep = *beta;
     const int failed = enqueue(handle->stream, [=] {
         std::vector<float> rows(size_t(m) * k), column(k); // op(A) by rows
@@ -60,7 +52,7 @@ int multiply(Handle *handle, int ta, int tb, int m, int n, int k, const float *a
                 for (long l = 0; l < k; l++)
                     sum += row[l] * column[l];
                 const size_t at = size_t(j) * ldc + i;
-                write(c, ct, at, scale * sum + (keep == 0 ? 0 : keep * read(c, ct, at)));
+                c[at] = scale * sum + (keep == 0 ? 0 : keep * c[at]);
             }
         }
         return 0;
@@ -104,16 +96,11 @@ ENTRY(const char *) cublasGetStatusString(int status) {
     case NotInitialised: return "CUBLAS_STATUS_NOT_INITIALIZED";
     case InvalidValue_: return "CUBLAS_STATUS_INVALID_VALUE";
     case ExecutionFailed: return "CUBLAS_STATUS_EXECUTION_FAILED";
-    case Unsupported: return "CUBLAS_STATUS_NOT_SUPPORTED";
     }
     return "unknown";
 }
 
 ENTRY(int) cublasSgemm_v2(Handle *h, int ta, int tb, int m, int n, int k, const float *alpha, const float *a, int lda, const float *b, int ldb,
                           const float *beta, float *c, int ldc) {
-    return multiply(h, ta, tb, m, n, k, alpha, a, Float, lda, b, Float, ldb, beta, c, Float, ldc);
-}
-ENTRY(int) cublasGemmEx(Handle *h, int ta, int tb, int m, int n, int k, const float *alpha, const void *a, int at, int lda, const void *b, int bt, int ldb,
-                        const float *beta, void *c, int ct, int ldc, int, int) {
-    return multiply(h, ta, tb, m, n, k, alpha, a, typeOf(at), lda, b, typeOf(bt), ldb, beta, c, typeOf(ct), ldc);
+    return multiply(h, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
