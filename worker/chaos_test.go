@@ -41,6 +41,7 @@ type crew struct {
 	recipe  *recipe.Recipe
 	out     string
 	shared  bool // they share the machine's memory
+	led     bool // by three coordinators
 	random  *draw.Rand
 	workers []*hand
 	reached chan run.Step // a worker has done a step, and waits
@@ -94,7 +95,13 @@ func (c *crew) present() (there []*hand) {
 func (c *crew) fate() {
 	there := c.present()
 	some := there[c.random.IntN(len(there))]
-	switch c.random.IntN(5) {
+	what := c.random.IntN(5)
+	if c.led && c.random.IntN(3) == 0 {
+		c.t.Log("the leader of the coordinators is lost")
+		c.led = false // the two that are left must stay
+		c.loseLeader()
+	}
+	switch what {
 	case 0:
 		c.t.Log("one joins")
 		c.hire()
@@ -185,8 +192,9 @@ func stored(t *testing.T, folder string) (int64, []checkpoint.Tensor) {
 	return m.Step, files[modelFile]
 }
 
-// Workers join, leave and are lost at random, all of them at times, and the run is the same to the last
-// line and the last bit: its log, its result, its last and its best network.
+// Workers join, leave and are lost at random, all of them at times, and the leader of three coordinators,
+// too; the run is the same to the last line and the last bit: its log, its result, its last and its best
+// network.
 func TestAnyFateIsTheSameRun(t *testing.T) {
 	kinds := [][]string{
 		{"mix.level=random"},
@@ -203,8 +211,9 @@ func TestAnyFateIsTheSameRun(t *testing.T) {
 			quiet[kind] = trainInto(t, gorgonia.New(), 1, r, 1)
 		}
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			nodes := []int{3, 1, 1}[seed%3]
 			c := &crew{
-				cluster: newCluster(t, 1, time.Second), recipe: r, out: t.TempDir(), shared: seed/len(kinds)%2 == 0,
+				cluster: newCluster(t, nodes, time.Second), recipe: r, out: t.TempDir(), shared: seed/len(kinds)%2 == 0, led: nodes == 3,
 				random: draw.Of(uint64(seed), draw.Test), reached: make(chan run.Step), goOn: make(chan struct{}),
 			}
 			c.create("run", r, 1)

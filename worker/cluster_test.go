@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -116,6 +117,21 @@ func newCluster(t *testing.T, nodes int, lease time.Duration) *cluster {
 	}
 	c.client = api.Dial(c.connect(), "test")
 	return c
+}
+
+// loseLeader ends the coordinator that leads.
+func (c *cluster) loseLeader() {
+	s, err := c.client.Status(context.Background()) // waits for a leader, should there be none just now
+	if !assert.NoError(c.t, err) {
+		return
+	}
+	for _, n := range c.nodes {
+		if n.ID() == s.Leader {
+			assert.NoError(c.t, n.Close())
+			return
+		}
+	}
+	c.t.Errorf("%q leads the group, which has no such node", s.Leader)
 }
 
 func (c *cluster) connect() *nats.Conn {

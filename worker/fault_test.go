@@ -78,17 +78,7 @@ func TestTheLeaderOfTheCoordinatorsIsLost(t *testing.T) {
 	c, out := newCluster(t, 3, patient), t.TempDir()
 	c.create("run", r, 2)
 	killer := c.config("run", "w0", r, out)
-	killer.OnStep = at(5, func() {
-		s, err := c.client.Status(context.Background()) // waits for a leader, should there be none just now
-		require.NoError(t, err)
-		for _, n := range c.nodes {
-			if n.ID() == s.Leader {
-				require.NoError(t, n.Close())
-				return
-			}
-		}
-		t.Errorf("%q leads the group, which has no such node", s.Leader)
-	})
+	killer.OnStep = at(5, c.loseLeader)
 	a, b := start(context.Background(), killer), start(context.Background(), c.config("run", "w1", r, out))
 	requireUndisturbed(t, r, out, a, b)
 }
