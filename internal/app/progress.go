@@ -88,7 +88,10 @@ func (b *bar) update(s *api.RunStatus, total int64) {
 	if b.first < 0 {
 		b.first, b.begin = step, time.Now()
 	}
-	text := fmt.Sprintf("loss %.4f  %.0f images/s", float64(s.Loss), s.ImagesPerSecond)
+	text := fmt.Sprintf("loss %.4f", float64(s.Loss))
+	if s.ImagesPerSecond > 0 { // known from the second step on
+		text += fmt.Sprintf("  %.0f images/s", s.ImagesPerSecond)
+	}
 	if b.say.terminal {
 		b.bar.ChangeMax64(total)
 		b.bar.Describe(text)
@@ -99,17 +102,17 @@ func (b *bar) update(s *api.RunStatus, total int64) {
 		return
 	}
 	b.last = time.Now()
-	b.say.line("  step %d of %d  %s  %s left", step, total, text, b.left(step, total))
+	b.say.line("  step %d of %d  %s%s", step, total, text, b.left(step, total))
 }
 
-// left estimates the time to the end from the steps of this process.
+// left estimates the time to the end from the steps of this process; it is empty before there are any.
 func (b *bar) left(step, total int64) string {
 	done := step - b.first
 	if done <= 0 {
-		return "unknown time"
+		return ""
 	}
 	per := time.Since(b.begin) / time.Duration(done)
-	return (per * time.Duration(total-step)).Round(time.Second).String()
+	return fmt.Sprintf("  %v left", (per * time.Duration(total-step)).Round(time.Second))
 }
 
 // note writes a line of its own above the live line.
