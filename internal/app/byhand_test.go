@@ -167,6 +167,20 @@ func TestByHandWithWorkerAndLeaderKilled(t *testing.T) {
 	c.requireUndisturbed(out, survivors...)
 }
 
+// A worker that comes when all is done, as a Pod that was restarted may, has not failed.
+func TestByHandAWorkerThatComesTooLate(t *testing.T) {
+	w := newWorkspace(t)
+	c, out := startByHand(t, w, 1), filepath.Join(w.dir, "run")
+	flags := []string{"--set", "train.steps=3", "--min-workers", "1"}
+	for _, name := range []string{"w0", "late"} {
+		require.NoError(t, c.worker(name, out, flags...).Wait(), name)
+	}
+	records, err := worker.ReadJournal(out)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, lastStep(t, out))
+	require.Equal(t, 1, records[len(records)-1].Workers)
+}
+
 // A worker that freezes loses its shards to the others, and gets some back when it wakes up.
 func TestByHandWithWorkerFrozen(t *testing.T) {
 	w := newWorkspace(t)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -59,7 +60,7 @@ alone it takes the recipe from the coordinator. SIGTERM makes it leave after the
 all workers are asked, the last state is written as a checkpoint. Every flag can be given as an
 environment variable: --min-workers is METRIX_MIN_WORKERS.
 
-Exit codes: 0 the run is finished; 64 wrong usage, recipe or data (do not retry); 130 stopped as
+Exit codes: 0 the run is finished, also if it was before this worker came; 64 wrong usage, recipe or data (do not retry); 130 stopped as
 asked; 1 anything else.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.work(cmd) },
@@ -128,7 +129,18 @@ func (o *workerOptions) work(cmd *cobra.Command) (err error) {
 		return err
 	}
 	defer data.Close()
-	cfg, err := o.config(ctx, api.Dial(control, o.group))
+	client := api.Dial(control, o.group)
+	err = o.train(ctx, client, host, stop, log, data)
+	if errors.Is(err, api.ErrRunOver) && o.finished(ctx, client) {
+		log.Info("the run is finished already; give another --run to train again", "run", o.run)
+		return nil
+	}
+	return err
+}
+
+// train takes part in the run until it is over.
+func (o *workerOptions) train(ctx context.Context, client *api.Client, host string, stop <-chan struct{}, log *slog.Logger, data *nats.Conn) error {
+	cfg, err := o.config(ctx, client)
 	if err != nil {
 		return err
 	}
@@ -149,6 +161,15 @@ func (o *workerOptions) work(cmd *cobra.Command) (err error) {
 		return cli.Usage(err)
 	}
 	return err
+}
+
+// finished reports whether the run has reached its end, so that a worker that comes too late, such as a
+// Pod that was restarted, has nothing to complain of.
+func (o *workerOptions) finished(ctx context.Context, client *api.Client) bool {
+	s, err := client.Status(ctx)
+	return err == nil && slices.ContainsFunc(s.Runs, func(r api.RunStatus) bool {
+		return r.Run == run.ID(o.run) && r.Phase == api.Finished
+	})
 }
 
 // probes are the HTTP handlers of a worker. It is ready as soon as it lives: its readiness for a
@@ -220,6 +241,7 @@ func (o *workerOptions) findRecipe(ctx context.Context, client *api.Client) (*re
 	if o.run != "" {
 		id = run.ID(o.run)
 	}
+	o.run = string(id)
 	if o.minWorkers == 0 {
 		o.minWorkers = r.Workers
 	}
