@@ -60,8 +60,8 @@ alone it takes the recipe from the coordinator. SIGTERM makes it leave after the
 all workers are asked, the last state is written as a checkpoint. Every flag can be given as an
 environment variable: --min-workers is METRIX_MIN_WORKERS.
 
-Exit codes: 0 the run is finished, also if it was before this worker came; 64 wrong usage, recipe or data (do not retry); 130 stopped as
-asked; 1 anything else.`,
+Exit codes: 0 the run is finished, also if it was before this worker came; 64 wrong usage, recipe or
+data (do not retry); 130 stopped as asked; 1 anything else.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.work(cmd) },
 	}
