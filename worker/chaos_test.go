@@ -36,7 +36,7 @@ func number(t *testing.T, variable string, otherwise int) int {
 	return n
 }
 
-// crew is the workers of a run under which they come, leave and are lost.
+// crew is the workers of one run, who come, leave and are lost.
 type crew struct {
 	*cluster
 	recipe  *recipe.Recipe

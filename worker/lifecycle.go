@@ -38,17 +38,18 @@ func (t *trainer) evaluation(ctx context.Context, g *generation) error {
 	if err != nil {
 		return err
 	}
-	t.evaluated = t.step
-	t.instruments.recall.Record(ctx, e.RecallAt1())
-	t.log.Info("evaluated", "step", t.step, "recall", e.Metrics.Recall, "seconds", e.Seconds)
 	recall := e.RecallAt1()
+	t.instruments.recall.Record(ctx, recall)
+	t.log.Info("evaluated", "step", t.step, "recall", e.Metrics.Recall, "seconds", e.Seconds)
 	best := t.step > 0 && t.noteBest(recall)
 	if g.rank != 0 {
+		t.evaluated = t.step
 		return nil
 	}
 	if err := g.journal.write(t.record(g, nil, e)); err != nil {
 		return err
 	}
+	t.evaluated = t.step
 	metrics, err := json.Marshal(e.Metrics)
 	if err != nil {
 		return err
@@ -90,7 +91,8 @@ func (t *trainer) afterStep(ctx context.Context, g *generation) error {
 	if t.cfg.OnStep != nil {
 		t.cfg.OnStep(t.step, t.lastLoss)
 	}
-	t.last = t.record(g, &t.lastLoss, nil)
+	loss := t.lastLoss // a copy, for the next step has another
+	t.last = t.record(g, &loss, nil)
 	votes := int(t.sums[t.layout.tail.lo+tailStop])
 	if g.rank == 0 {
 		if err := g.journal.write(t.last); err != nil {

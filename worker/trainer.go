@@ -61,7 +61,7 @@ type trainer struct {
 	stores    *stores        // images and feature maps that a step mixes, and gradients by them
 
 	step, total    run.Step // updates done, updates of the whole run
-	evaluated      run.Step // step whose evaluation is done, and written down by rank 0; -1 for none
+	evaluated      run.Step // step whose evaluation is done; -1 for none, or if it may not be written down
 	finished       bool
 	leaving        bool // asked to stop; takes effect after the step in flight
 	lastLoss       Loss
